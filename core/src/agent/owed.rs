@@ -1,0 +1,110 @@
+//! Who owes what: one list of Virtual Routers for each kind of debt, first come first served. The lists are
+//! threaded through a table, so a debt is entered and paid in constant time, and none can overflow.
+
+use crate::storage::{Storage, Table};
+use crate::wire::Full;
+
+/// The kinds of debt, in the order in which they are paid over all Virtual Routers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Debt {
+    Advertise,
+    Release,
+    Acquire,
+    Announce,
+    Retire,
+}
+
+impl Debt {
+    pub(crate) const ALL: [Self; 5] = [Self::Advertise, Self::Release, Self::Acquire, Self::Announce, Self::Retire];
+}
+
+/// The end of a list.
+const END: u16 = u16::MAX;
+/// In no list.
+const OUTSIDE: u16 = u16::MAX - 1;
+
+#[derive(Clone, Copy)]
+struct Link {
+    previous: u16,
+    next: u16,
+}
+
+type Links = [Link; Debt::ALL.len()];
+
+pub(crate) struct Owed<S: Storage> {
+    links: S::Routers<Links>,
+    first: [u16; Debt::ALL.len()],
+    last: [u16; Debt::ALL.len()],
+}
+
+impl<S: Storage> Owed<S> {
+    pub(crate) fn new() -> Self {
+        Self { links: S::Routers::default(), first: [END; Debt::ALL.len()], last: [END; Debt::ALL.len()] }
+    }
+
+    /// Makes room for one more Virtual Router.
+    pub(crate) fn grow(&mut self) -> Result<(), Full> {
+        self.links.push([Link { previous: OUTSIDE, next: OUTSIDE }; Debt::ALL.len()])
+    }
+
+    /// The Virtual Router that has owed this the longest.
+    pub(crate) fn first(&self, debt: Debt) -> Option<usize> {
+        match self.first.get(debt as usize).copied() {
+            None | Some(END) => None,
+            Some(router) => Some(usize::from(router)),
+        }
+    }
+
+    /// Enters or strikes out a debt; no change if it stands already.
+    pub(crate) fn set(&mut self, router: usize, debt: Debt, owes: bool) {
+        let Some(link) = self.link(router, debt).copied() else { return };
+        let owed = link.next != OUTSIDE;
+        match (owed, owes) {
+            (false, true) => self.append(router as u16, debt),
+            (true, false) => self.strike(router, debt, link),
+            _ => {}
+        }
+    }
+
+    fn link(&mut self, router: usize, debt: Debt) -> Option<&mut Link> {
+        self.links.get_mut(router)?.get_mut(debt as usize)
+    }
+
+    fn append(&mut self, router: u16, debt: Debt) {
+        let Some(last) = self.last.get_mut(debt as usize) else { return };
+        let before = core::mem::replace(last, router);
+        match self.link(usize::from(before), debt) {
+            Some(link) => link.next = router,
+            None => {
+                if let Some(first) = self.first.get_mut(debt as usize) {
+                    *first = router;
+                }
+            }
+        }
+        if let Some(link) = self.link(usize::from(router), debt) {
+            *link = Link { previous: before, next: END };
+        }
+    }
+
+    fn strike(&mut self, router: usize, debt: Debt, gone: Link) {
+        match self.link(usize::from(gone.previous), debt) {
+            Some(link) => link.next = gone.next,
+            None => {
+                if let Some(first) = self.first.get_mut(debt as usize) {
+                    *first = gone.next;
+                }
+            }
+        }
+        match self.link(usize::from(gone.next), debt) {
+            Some(link) => link.previous = gone.previous,
+            None => {
+                if let Some(last) = self.last.get_mut(debt as usize) {
+                    *last = gone.previous;
+                }
+            }
+        }
+        if let Some(link) = self.link(router, debt) {
+            *link = Link { previous: OUTSIDE, next: OUTSIDE };
+        }
+    }
+}
