@@ -5,10 +5,10 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::slice;
 
-use nom::number::complete::{be_u8, be_u16};
 use nom::{IResult, Parser};
 
 use super::checksum::{Sum, pseudo_header};
+use super::ip::{byte, word};
 use super::{Discard, Envelope, Full, HOP_LIMIT, PROTOCOL};
 use crate::types::{Family, Interval, Priority, Version, Vrid};
 
@@ -337,8 +337,7 @@ struct Header {
 }
 
 fn header(payload: &[u8]) -> IResult<&[u8], Header, ()> {
-    let (body, (_, vrid, priority, count, interval, _)) =
-        (be_u8, be_u8, be_u8, be_u8, be_u16, be_u16).parse(payload)?;
+    let (body, (_, vrid, priority, count, interval, _)) = (byte, byte, byte, byte, word, word).parse(payload)?;
     Ok((body, Header { vrid, priority, count, interval }))
 }
 

@@ -4,10 +4,9 @@
 
 use core::net::Ipv4Addr;
 
-use nom::number::complete::be_u16;
 use nom::{IResult, Parser};
 
-use super::ip::{ETHERTYPE_ARP, ETHERTYPE_IPV4, concat, ethernet_header, ipv4_address, mac};
+use super::ip::{ETHERTYPE_ARP, ETHERTYPE_IPV4, concat, ethernet_header, ipv4_address, mac, word};
 use crate::types::MacAddr;
 
 /// The length of an ARP message in an Ethernet frame, without padding.
@@ -75,12 +74,12 @@ fn frame(
 
 /// The operation and the addresses of a message about IPv4 over Ethernet.
 fn message(packet: &[u8]) -> IResult<&[u8], (u16, Query), ()> {
-    let (rest, kind) = (be_u16, be_u16, be_u16).parse(packet)?;
+    let (rest, kind) = (word, word, word).parse(packet)?;
     if kind != (ETHERNET, ETHERTYPE_IPV4, LENGTHS) {
         return Err(nom::Err::Error(()));
     }
     let (rest, (operation, sender_mac, sender, _, target)) =
-        (be_u16, mac, ipv4_address, mac, ipv4_address).parse(rest)?;
+        (word, mac, ipv4_address, mac, ipv4_address).parse(rest)?;
     Ok((rest, (operation, Query { sender_mac, sender, target })))
 }
 

@@ -4,9 +4,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use nom::bytes::complete::take;
 use nom::combinator::map;
-use nom::number::complete::{be_u8, be_u16};
 use nom::{IResult, Parser};
 
 use super::checksum::Sum;
@@ -46,7 +44,7 @@ pub struct Ethernet<'a> {
 impl<'a> Ethernet<'a> {
     /// Splits a frame; `None` if it is shorter than its header.
     pub fn parse(frame: &'a [u8]) -> Option<Self> {
-        let (payload, (destination, source, ethertype)) = (mac, mac, be_u16).parse(frame).ok()?;
+        let (payload, (destination, source, ethertype)) = (mac, mac, word).parse(frame).ok()?;
         Some(Self { destination, source, ethertype, payload })
     }
 }
@@ -265,7 +263,19 @@ pub(super) fn ipv6_address(input: &[u8]) -> IResult<&[u8], Ipv6Addr, ()> {
     map(octets::<16>, Ipv6Addr::from).parse(input)
 }
 
-fn octets<const N: usize>(input: &[u8]) -> IResult<&[u8], [u8; N], ()> {
+/// A byte.
+pub(super) fn byte(input: &[u8]) -> IResult<&[u8], u8, ()> {
+    map(octets, |[byte]| byte).parse(input)
+}
+
+/// A word of 16 bits in network order.
+pub(super) fn word(input: &[u8]) -> IResult<&[u8], u16, ()> {
+    map(octets, u16::from_be_bytes).parse(input)
+}
+
+/// `N` bytes. Every parser here is made of this one: nom's own `take` and `be_u16` split by an index, which
+/// leaves a panic in the binary wherever the optimizer cannot prove it away.
+pub(super) fn octets<const N: usize>(input: &[u8]) -> IResult<&[u8], [u8; N], ()> {
     match input.split_first_chunk() {
         Some((octets, rest)) => Ok((rest, *octets)),
         None => Err(nom::Err::Error(())),
@@ -289,14 +299,13 @@ struct Ipv4 {
 
 fn ipv4(packet: &[u8]) -> IResult<&[u8], Ipv4, ()> {
     let (rest, (version_ihl, _tos, total, _identification, fragment, ttl, protocol, _checksum)) =
-        (be_u8, be_u8, be_u16, be_u16, be_u16, be_u8, be_u8, be_u16).parse(packet)?;
+        (byte, byte, word, word, word, byte, byte, word).parse(packet)?;
     let (rest, (source, destination)) = (ipv4_address, ipv4_address).parse(rest)?;
     Ok((rest, Ipv4 { version_ihl, total, fragment, ttl, protocol, source, destination }))
 }
 
 fn ipv6(packet: &[u8]) -> IResult<&[u8], Ipv6, ()> {
-    let (rest, (version, _, length, next_header, hop_limit)) =
-        (be_u8, take(3_usize), be_u16, be_u8, be_u8).parse(packet)?;
+    let (rest, (version, _, length, next_header, hop_limit)) = (byte, octets::<3>, word, byte, byte).parse(packet)?;
     let (rest, (source, destination)) = (ipv6_address, ipv6_address).parse(rest)?;
     Ok((rest, Ipv6 { source, destination, hop_limit, version, length, next_header }))
 }

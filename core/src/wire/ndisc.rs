@@ -4,13 +4,14 @@
 
 use core::net::Ipv6Addr;
 
-use nom::bytes::complete::take;
-use nom::number::complete::{be_u8, be_u16};
 use nom::{IResult, Parser};
 
 use super::HOP_LIMIT;
 use super::checksum::pseudo_header;
-use super::ip::{ETHERTYPE_IPV6, concat, ethernet_header, ipv6_address, ipv6_header, ipv6_payload, mac, multicast_mac};
+use super::ip::{
+    ETHERTYPE_IPV6, byte, concat, ethernet_header, ipv6_address, ipv6_header, ipv6_payload, mac, multicast_mac, octets,
+    word,
+};
 use crate::types::MacAddr;
 
 /// The length of a Neighbour Advertisement with one option in an Ethernet frame.
@@ -58,7 +59,7 @@ impl Solicitation {
         if !valid {
             return None;
         }
-        let option = source_link_layer(options).ok()?;
+        let option = source_link_layer(options)?;
         let probe = header.source.is_unspecified();
         if probe && (option.is_some() || header.destination != solicited_node(target)) {
             return None;
@@ -117,27 +118,25 @@ fn frame(mac: MacAddr, target: Ipv6Addr, flags: u8, to: MacAddr, destination: Ip
 
 fn solicitation(message: &[u8]) -> IResult<&[u8], (u8, u8, Ipv6Addr), ()> {
     let (options, (kind, code, _checksum, _reserved, target)) =
-        (be_u8, be_u8, be_u16, take(4_usize), ipv6_address).parse(message)?;
+        (byte, byte, word, octets::<4>, ipv6_address).parse(message)?;
     Ok((options, (kind, code, target)))
 }
 
-/// The source link-layer address among the options, if there is one; an error if an option is truncated or
+/// The source link-layer address among the options, if there is one; `None` if an option is truncated or
 /// has length zero. Each round consumes eight bytes at least.
-fn source_link_layer(mut options: &[u8]) -> Result<Option<MacAddr>, nom::Err<()>> {
+fn source_link_layer(mut options: &[u8]) -> Option<Option<MacAddr>> {
     let mut found = None;
     while !options.is_empty() {
-        let (_, (kind, units)) = (be_u8, be_u8).parse(options)?;
+        let (_, (kind, units, address)) = (byte, byte, mac).parse(options).ok()?;
         if units == 0 {
-            return Err(nom::Err::Error(()));
+            return None;
         }
-        let (rest, option) = take(usize::from(units).saturating_mul(8)).parse(options)?;
         if (kind, units) == (SOURCE_LINK_LAYER, 1) && found.is_none() {
-            let (_, (_, address)) = (be_u16, mac).parse(option)?;
             found = Some(address);
         }
-        options = rest;
+        options = options.get(usize::from(units).saturating_mul(8)..)?;
     }
-    Ok(found)
+    Some(found)
 }
 
 #[cfg(test)]
