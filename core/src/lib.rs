@@ -16,9 +16,9 @@
 #![no_std]
 
 pub mod agent;
-pub mod config;
 pub mod counters;
-pub mod router;
+pub mod port;
+mod router;
 pub mod storage;
 pub mod time;
 pub mod types;

@@ -29,7 +29,7 @@ pub(crate) struct Deadlines<S: Storage> {
 
 impl<S: Storage> Deadlines<S> {
     pub(crate) fn new() -> Self {
-        Self { entries: S::Routers::default(), positions: S::Routers::default(), len: 0 }
+        Self { entries: Default::default(), positions: Default::default(), len: 0 }
     }
 
     /// Makes room for one more Virtual Router.

@@ -39,7 +39,7 @@ pub(crate) struct Owed<S: Storage> {
 
 impl<S: Storage> Owed<S> {
     pub(crate) fn new() -> Self {
-        Self { links: S::Routers::default(), first: [END; Debt::ALL.len()], last: [END; Debt::ALL.len()] }
+        Self { links: Default::default(), first: [END; Debt::ALL.len()], last: [END; Debt::ALL.len()] }
     }
 
     /// Makes room for one more Virtual Router.

@@ -1,0 +1,528 @@
+//! The agent: many Virtual Routers on several interfaces, driven by inputs that carry `now` and drained by
+//! [`Agent::poll`]. It finds the router that an input is for, keeps the deadlines, and says what is owed in
+//! the one order that keeps an election prompt: Advertisements of all routers, releases, acquisitions,
+//! announcements, notifications. The state machine itself is in [`crate::router`].
+
+mod deadlines;
+mod events;
+mod input;
+mod owed;
+mod output;
+mod table;
+mod view;
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::counters::GlobalCounters;
+use crate::router::Router;
+use crate::storage::{Storage, Table};
+use crate::time::{Duration, Instant};
+use crate::types::{Family, Priority};
+use crate::wire::advertisement::Form;
+use crate::wire::{Full, GROUP_V4, GROUP_V6};
+
+pub use crate::router::settings::{Announcing, ChecksumMode, Settings};
+pub use view::View;
+
+use deadlines::Deadlines;
+use events::Events;
+use owed::{Debt, Owed};
+use table::Routers;
+
+/// More Virtual Routers than this on one agent have their Advertisements aligned in batches of this size,
+/// spread over the interval, so that a peer's receive queue (256 packets on Linux) never overflows.
+const BATCH: usize = 32;
+
+/// An interface of the agent, by the order in which it was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceId(u16);
+
+impl InterfaceId {
+    /// Its number, counted from 0.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A Virtual Router of the agent. It stays valid until [`Action::Retired`] names it, and is not given out
+/// again after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RouterId {
+    index: u16,
+    epoch: u16,
+}
+
+impl RouterId {
+    /// Its place in the agent's table, from 0; a place is used again after its router has retired.
+    pub const fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// Which acquisition or release a report belongs to; a stale one is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(u32);
+
+/// The state of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// It can send and receive.
+    Up,
+    /// It cannot.
+    Down,
+}
+
+/// The port could not do what it was asked to. The port says why, in its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// The states of RFC 9568 section 6.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Not taking part.
+    Initialize,
+    /// Listening to the Active.
+    Backup,
+    /// Holding the addresses.
+    Active,
+}
+
+/// Why a transition happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// It was started.
+    Startup,
+    /// It was stopped.
+    Shutdown,
+    /// It was configured anew.
+    Reconfigured,
+    /// The interface came up.
+    LinkUp,
+    /// The interface went down.
+    LinkDown,
+    /// The interface has got a source address for Advertisements.
+    SourceAddress,
+    /// The interface has lost its source address.
+    NoSourceAddress,
+    /// An Active with more right was heard.
+    HigherPriority,
+    /// The Active has not been heard for Active_Down_Interval.
+    NoResponse,
+    /// The Active has resigned (priority 0).
+    ActiveResigned,
+    /// The Active had less priority.
+    Preempt,
+}
+
+impl Reason {
+    /// The word for it in status and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Startup => "startup",
+            Self::Shutdown => "shutdown",
+            Self::Reconfigured => "reconfigured",
+            Self::LinkUp => "interface-up",
+            Self::LinkDown => "interface-down",
+            Self::SourceAddress => "source-address",
+            Self::NoSourceAddress => "no-source-address",
+            Self::HigherPriority => "higher-priority",
+            Self::NoResponse => "no-response",
+            Self::ActiveResigned => "active-resigned",
+            Self::Preempt => "preempted",
+        }
+    }
+}
+
+impl State {
+    /// The word for it in status and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Backup => "backup",
+            Self::Active => "active",
+        }
+    }
+}
+
+/// Something that an operator wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whom it concerns.
+    pub router: RouterId,
+    /// When it happened.
+    pub at: Instant,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A change of state.
+    Transition {
+        /// The state before.
+        from: State,
+        /// The state after.
+        to: State,
+        /// Why.
+        reason: Reason,
+    },
+    /// Another Active is on the LAN: the network was, or is, split. Reported once for each rival, until it
+    /// has been silent for three intervals.
+    DualActive {
+        /// Its source address.
+        rival: IpAddr,
+    },
+}
+
+/// What the port is to do now. None of it may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send an Advertisement; [`Agent::emit`] writes it.
+    Advertise {
+        /// Whose.
+        router: RouterId,
+        /// Where.
+        interface: InterfaceId,
+        /// The priority in it; `None` is 0, the Active resigns.
+        priority: Option<Priority>,
+        /// The checksum form.
+        form: Form,
+    },
+    /// Take all addresses (and the virtual MAC) off, then report by [`Agent::handle_done`].
+    Release {
+        /// Whose.
+        router: RouterId,
+        /// To be given back in the report.
+        generation: Generation,
+    },
+    /// Put exactly the configured addresses on (and the virtual MAC), then report by
+    /// [`Agent::handle_done`]. What is there already counts as done.
+    Acquire {
+        /// Whose.
+        router: RouterId,
+        /// To be given back in the report.
+        generation: Generation,
+    },
+    /// Send one gratuitous ARP or unsolicited Neighbour Advertisement.
+    Announce {
+        /// Whose.
+        router: RouterId,
+        /// For which address.
+        address: IpAddr,
+    },
+    /// Tell whoever wants to know.
+    Notify(Event),
+    /// The removed Virtual Router holds nothing any more, and its id is void.
+    Retired(RouterId),
+}
+
+/// A Virtual Router to be: its settings and addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct RouterConfig<'a> {
+    /// Everything but the addresses.
+    pub settings: Settings,
+    /// The addresses in its Advertisements: 1 to 255, all of its family.
+    pub addresses: &'a [IpAddr],
+    /// Addresses that go with it but are not advertised, of either family.
+    pub excluded: &'a [IpAddr],
+}
+
+/// Why a Virtual Router was not taken; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddError {
+    /// No room for another Virtual Router or its addresses.
+    Full,
+    /// This interface, family and VRID are taken.
+    Duplicate,
+    /// No such interface.
+    Interface,
+    /// No address to advertise, more than 255, one of the wrong family, or version 2 with IPv6.
+    Addresses,
+    /// No such Virtual Router, or another interface, family, VRID or version than it has: remove it and add
+    /// the new one.
+    Identity,
+}
+
+impl From<Full> for AddError {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// An interface as the agent knows it.
+struct Interface {
+    up: bool,
+    source_v4: Option<IpAddr>,
+    source_v6: Option<IpAddr>,
+    /// The list of its Virtual Routers.
+    first: u16,
+}
+
+impl Interface {
+    fn source(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.source_v4,
+            Family::V6 => self.source_v6,
+        }
+    }
+}
+
+/// Many Virtual Routers. See the [crate's contract](crate) for how it is driven.
+pub struct Agent<S: Storage> {
+    routers: Routers<S>,
+    interfaces: S::Interfaces<Interface>,
+    deadlines: Deadlines<S>,
+    owed: Owed<S>,
+    events: Events<S>,
+    counters: GlobalCounters,
+    /// No Virtual Router starts before this.
+    start_at: Instant,
+    stopping: bool,
+    /// Virtual Routers that are not idle, see [`Agent::is_idle`].
+    busy: usize,
+    group_v4: Ipv4Addr,
+    group_v6: Ipv6Addr,
+}
+
+impl<S: Storage> Default for Agent<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S: Storage> Agent<S> {
+    /// An agent without interfaces and Virtual Routers.
+    pub fn new() -> Self {
+        Self {
+            routers: Routers::new(),
+            interfaces: Default::default(),
+            deadlines: Deadlines::new(),
+            owed: Owed::new(),
+            events: Events::new(),
+            counters: GlobalCounters::default(),
+            start_at: Instant::default(),
+            stopping: false,
+            busy: 0,
+            group_v4: GROUP_V4,
+            group_v6: GROUP_V6,
+        }
+    }
+
+    /// Lets no Virtual Router that is added from now on take part before `delay` has passed
+    /// (`vrrp_startup_delay`).
+    pub fn set_startup_delay(&mut self, now: Instant, delay: Duration) {
+        self.start_at = now + delay;
+    }
+
+    /// Other multicast groups than the RFC's (`vrrp_mcast_group4`, `vrrp_mcast_group6`).
+    pub fn set_groups(&mut self, v4: Ipv4Addr, v6: Ipv6Addr) {
+        self.group_v4 = v4;
+        self.group_v6 = v6;
+    }
+
+    /// Where Advertisements of a family are sent.
+    pub fn group(&self, family: Family) -> IpAddr {
+        match family {
+            Family::V4 => IpAddr::V4(self.group_v4),
+            Family::V6 => IpAddr::V6(self.group_v6),
+        }
+    }
+
+    /// Adds an interface, which is down and has no source addresses until the port says otherwise.
+    pub fn add_interface(&mut self) -> Result<InterfaceId, Full> {
+        let index = u16::try_from(self.interfaces.len()).map_err(|_| Full)?;
+        self.interfaces.push(Interface { up: false, source_v4: None, source_v6: None, first: table::END })?;
+        Ok(InterfaceId(index))
+    }
+
+    /// Adds a Virtual Router, which starts as soon as its interface is up and has a source address.
+    /// `held`: its addresses were found on the interface, left by a predecessor; they are taken off, or
+    /// taken over if it becomes Active.
+    pub fn add(&mut self, now: Instant, config: &RouterConfig<'_>, held: bool) -> Result<RouterId, AddError> {
+        let settings = config.settings;
+        check_addresses(config)?;
+        let interface = self.interfaces.get(settings.interface.index()).ok_or(AddError::Interface)?;
+        let source = settings.source.or(interface.source(settings.family));
+        if self.routers.find(settings.interface, settings.family, settings.vrid).is_some_and(|index| {
+            self.routers.get(index).is_some_and(|router| !router.retiring)
+        }) {
+            return Err(AddError::Duplicate);
+        }
+        if self.routers.is_full_grown() {
+            self.deadlines.grow()?;
+            self.owed.grow()?;
+            self.events.grow();
+        }
+        let index = self.routers.insert(Router::new(settings, source, held), config.addresses, config.excluded)?;
+        self.busy = self.busy.saturating_add(1);
+        self.link(settings.interface, index);
+        self.spread();
+        if self.is_up(settings.interface) {
+            self.start(now, index, Reason::Startup);
+        }
+        self.settle(index);
+        Ok(self.routers.id(index))
+    }
+
+    /// Gives a Virtual Router new settings and addresses. Its interface, family, VRID, version and use of
+    /// the virtual MAC are what it is and cannot change.
+    pub fn reconfigure(&mut self, now: Instant, id: RouterId, config: &RouterConfig<'_>) -> Result<(), AddError> {
+        let index = self.routers.index(id).ok_or(AddError::Identity)?;
+        let router = self.routers.get(index).ok_or(AddError::Identity)?;
+        let (old, new) = (router.settings, config.settings);
+        let identity = |s: &Settings| (s.interface, s.family, s.vrid, s.version, s.virtual_mac);
+        if identity(&old) != identity(&new) || router.retiring {
+            return Err(AddError::Identity);
+        }
+        check_addresses(config)?;
+        let changed = self.routers.set_addresses(index, config.addresses, config.excluded)?;
+        let inherited = self.interfaces.get(new.interface.index()).and_then(|i| i.source(new.family));
+        let event = self.routers.get_mut(index).and_then(|router| {
+            if changed {
+                router.reacquire();
+            }
+            router.reconfigure(now, new)
+        });
+        self.note(now, index, event);
+        self.set_source(now, index, new.source.or(inherited));
+        self.settle(index);
+        Ok(())
+    }
+
+    /// Puts the addresses of an Active on again, because the port has new options for them.
+    pub fn reacquire(&mut self, id: RouterId) {
+        if let Some(index) = self.routers.index(id) {
+            if let Some(router) = self.routers.get_mut(index) {
+                router.reacquire();
+            }
+            self.settle(index);
+        }
+    }
+
+    /// Takes a Virtual Router out, handing over to its successor first; [`Action::Retired`] tells when it
+    /// is gone.
+    pub fn remove(&mut self, now: Instant, id: RouterId) {
+        let Some(index) = self.routers.index(id) else { return };
+        if let Some(router) = self.routers.get_mut(index) {
+            router.retiring = true;
+        }
+        self.stop(now, index, Reason::Shutdown, true);
+        if let Some(router) = self.routers.get_mut(index) {
+            router.stopped = true;
+        }
+        self.settle(index);
+    }
+
+    /// Stops all Virtual Routers as planned: priority 0, and the addresses stay until the successor has been
+    /// heard. When [`Agent::is_idle`], the port may end.
+    pub fn shutdown(&mut self, now: Instant) {
+        self.stopping = true;
+        for index in 0..self.routers.len() {
+            self.stop(now, index, Reason::Shutdown, true);
+            if let Some(router) = self.routers.get_mut(index) {
+                router.stopped = true;
+            }
+            self.settle(index);
+        }
+    }
+
+    /// Whether every Virtual Router has been stopped and nothing is held or owed any more.
+    pub fn is_idle(&self) -> bool {
+        self.busy == 0 && self.events.is_empty()
+    }
+
+    // What follows is shared by inputs and outputs.
+
+    fn is_up(&self, interface: InterfaceId) -> bool {
+        self.interfaces.get(interface.index()).is_some_and(|interface| interface.up)
+    }
+
+    fn link(&mut self, interface: InterfaceId, index: usize) {
+        if let Some(interface) = self.interfaces.get_mut(interface.index()) {
+            interface.first = self.routers.link(interface.first, index);
+        }
+    }
+
+    fn unlink(&mut self, interface: InterfaceId, index: usize) {
+        if let Some(interface) = self.interfaces.get_mut(interface.index()) {
+            interface.first = self.routers.unlink(interface.first, index);
+        }
+    }
+
+    /// Aligns Advertisements once there are many Virtual Routers.
+    fn spread(&mut self) {
+        let many = self.routers.len();
+        let from = match many.checked_sub(BATCH) {
+            None | Some(0) => return,
+            Some(1) => 0,
+            Some(_) => many.saturating_sub(1),
+        };
+        for index in from..many {
+            if let Some(router) = self.routers.get_mut(index) {
+                router.phase = Some(((index / BATCH) as u8).reverse_bits());
+            }
+        }
+    }
+
+    fn start(&mut self, now: Instant, index: usize, reason: Reason) {
+        if self.stopping {
+            return;
+        }
+        let not_before = self.start_at;
+        let event = self.routers.get_mut(index).and_then(|router| router.start(now, not_before, reason));
+        self.note(now, index, event);
+    }
+
+    fn stop(&mut self, now: Instant, index: usize, reason: Reason, planned: bool) {
+        let event = self.routers.get_mut(index).and_then(|router| router.stop(now, reason, planned));
+        self.note(now, index, event);
+    }
+
+    fn set_source(&mut self, now: Instant, index: usize, source: Option<IpAddr>) {
+        let Some(router) = self.routers.get_mut(index) else { return };
+        let interface = router.settings.interface;
+        router.source = source;
+        if source.is_none() {
+            self.stop(now, index, Reason::NoSourceAddress, false);
+        } else if self.is_up(interface) {
+            self.start(now, index, Reason::SourceAddress);
+        }
+    }
+
+    fn note(&mut self, now: Instant, index: usize, kind: Option<EventKind>) {
+        if let Some(kind) = kind {
+            self.events.push(Event { router: self.routers.id(index), at: now, kind });
+        }
+    }
+
+    /// Enters what a Virtual Router owes now, and when it wants to be looked at.
+    fn settle(&mut self, index: usize) {
+        let addresses = self.routers.address_count(index);
+        let Some(router) = self.routers.get(index) else { return };
+        self.deadlines.set(index, router.deadline());
+        let debts = [
+            (Debt::Advertise, router.owes_advertisement()),
+            (Debt::Release, router.owes_release()),
+            (Debt::Acquire, router.owes_acquisition()),
+            (Debt::Announce, router.owes_announcement(addresses)),
+            (Debt::Retire, router.owes_retirement()),
+        ];
+        let idle = router.is_idle();
+        for (debt, owes) in debts {
+            self.owed.set(index, debt, owes);
+        }
+        if self.routers.mark_idle(index, idle) {
+            self.busy = if idle { self.busy.saturating_sub(1) } else { self.busy.saturating_add(1) };
+        }
+    }
+}
+
+fn check_addresses(config: &RouterConfig<'_>) -> Result<(), AddError> {
+    let family = config.settings.family;
+    let count = config.addresses.len();
+    let fits = (1..=255).contains(&count)
+        && config.addresses.iter().all(|address| Family::of(address) == family)
+        && !(family == Family::V6 && config.settings.version == crate::types::Version::V2);
+    if fits { Ok(()) } else { Err(AddError::Addresses) }
+}

@@ -1,0 +1,115 @@
+//! What comes out: one action at a time, in the order that keeps an election prompt, and the bytes of an
+//! Advertisement.
+
+use crate::agent::{Action, Agent, Generation, RouterId};
+use crate::agent::owed::Debt;
+use crate::storage::Storage;
+use crate::time::{Duration, Instant};
+use crate::types::Priority;
+use crate::wire::Full;
+use crate::wire::advertisement::{Form, Outgoing};
+
+impl<S: Storage> Agent<S> {
+    /// When [`Agent::poll`] has something to do by itself; a time in the past, or now, if it has already.
+    pub fn poll_at(&self) -> Option<Instant> {
+        let owes = Debt::ALL.iter().any(|debt| self.owed.first(*debt).is_some());
+        if owes || !self.events.is_empty() {
+            return Some(Instant::default());
+        }
+        self.deadlines.first().map(|(at, _)| at)
+    }
+
+    /// The next thing that is owed. `now` is a time from before the receive queues were drained.
+    pub fn poll(&mut self, now: Instant) -> Option<Action> {
+        self.expire(now);
+        if let Some(index) = self.owed.first(Debt::Advertise) {
+            return self.advertise(now, index);
+        }
+        if let Some(index) = self.owed.first(Debt::Release) {
+            let generation = Generation(self.routers.get_mut(index)?.release());
+            self.settle(index);
+            return Some(Action::Release { router: self.routers.id(index), generation });
+        }
+        if let Some(index) = self.owed.first(Debt::Acquire) {
+            let generation = Generation(self.routers.get_mut(index)?.acquire());
+            self.settle(index);
+            return Some(Action::Acquire { router: self.routers.id(index), generation });
+        }
+        if let Some(index) = self.owed.first(Debt::Announce) {
+            let count = self.routers.address_count(index);
+            let at = self.routers.get_mut(index)?.announce(count)?;
+            let address = *self.routers.addresses(index).get(usize::from(at))?;
+            self.settle(index);
+            return Some(Action::Announce { router: self.routers.id(index), address });
+        }
+        if let Some(event) = self.events.pop() {
+            return Some(Action::Notify(event));
+        }
+        let index = self.owed.first(Debt::Retire)?;
+        let id = self.routers.id(index);
+        self.retire(index);
+        Some(Action::Retired(id))
+    }
+
+    /// Writes the payload of an [`Action::Advertise`] into `buffer`; its length. The envelope is the source
+    /// address in the [view](Agent::view) and the [group](Agent::group).
+    pub fn emit(
+        &self,
+        id: RouterId,
+        priority: Option<Priority>,
+        form: Form,
+        buffer: &mut [u8],
+    ) -> Result<usize, Full> {
+        let index = self.routers.index(id).ok_or(Full)?;
+        let router = self.routers.get(index).ok_or(Full)?;
+        let settings = &router.settings;
+        let source = router.source.ok_or(Full)?;
+        let outgoing = Outgoing {
+            version: settings.version,
+            vrid: settings.vrid,
+            priority,
+            interval: settings.interval,
+            authentication: settings.authentication,
+            addresses: self.routers.advertised(index),
+        };
+        outgoing.emit(source, self.group(settings.family), form, buffer)
+    }
+
+    fn advertise(&mut self, now: Instant, index: usize) -> Option<Action> {
+        let router = self.routers.get_mut(index)?;
+        let interface = router.settings.interface;
+        let (priority, form) = router.advertise(now)?;
+        self.settle(index);
+        Some(Action::Advertise { router: self.routers.id(index), interface, priority, form })
+    }
+
+    /// Lets every deadline fire that has come.
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, index)) = self.deadlines.first() {
+            if at > now {
+                return;
+            }
+            let event = self.routers.get_mut(index).and_then(|router| router.expire(now));
+            self.note(now, index, event);
+            self.settle(index);
+            // A deadline that has fired is later, or gone. Should one ever not be, it must not hold up the
+            // others.
+            if self.deadlines.first().is_some_and(|(next, same)| same == index && next <= now) {
+                self.deadlines.set(index, Some(now + Duration::from_micros(1)));
+            }
+        }
+    }
+
+    fn retire(&mut self, index: usize) {
+        let Some(interface) = self.routers.get(index).map(|router| router.settings.interface) else { return };
+        self.unlink(interface, index);
+        self.deadlines.set(index, None);
+        for debt in Debt::ALL {
+            self.owed.set(index, debt, false);
+        }
+        if self.routers.mark_idle(index, true) {
+            self.busy = self.busy.saturating_sub(1);
+        }
+        self.routers.remove(index);
+    }
+}

@@ -1,0 +1,335 @@
+//! The Virtual Routers and their addresses in memory: slots that are used again, a hash table by interface,
+//! family and VRID, a list for each interface, and all addresses in one slab. It knows where things are, not
+//! what they mean.
+
+use core::net::IpAddr;
+
+use crate::agent::{AddError, InterfaceId, RouterId};
+use crate::router::Router;
+use crate::storage::{Storage, Table};
+use crate::types::{Family, Vrid};
+
+/// The end of a list.
+pub(crate) const END: u16 = u16::MAX;
+
+/// The most Virtual Routers that an agent can have: their numbers leave room for the marks of lists.
+const MOST: usize = 65_000;
+
+struct Slot {
+    router: Option<Router>,
+    epoch: u16,
+    /// Next in the same hash bucket, or in the list of free slots.
+    next: u16,
+    interface_previous: u16,
+    interface_next: u16,
+    /// Its addresses in the slab: where they start, how many are advertised, how many there are in all.
+    start: u16,
+    advertised: u16,
+    total: u16,
+    idle: bool,
+}
+
+pub(crate) struct Routers<S: Storage> {
+    slots: S::Routers<Slot>,
+    /// The first router of each bucket; the first `buckets_used` are in use, a power of two.
+    buckets: S::Routers<u16>,
+    buckets_used: usize,
+    free: u16,
+    addresses: S::Addresses<IpAddr>,
+    addresses_used: usize,
+}
+
+impl<S: Storage> Routers<S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: Default::default(),
+            buckets: Default::default(),
+            buckets_used: 0,
+            free: END,
+            addresses: Default::default(),
+            addresses_used: 0,
+        }
+    }
+
+    /// How many slots there are, used or free.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Router> {
+        self.slots.get(index)?.router.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut Router> {
+        self.slots.get_mut(index)?.router.as_mut()
+    }
+
+    pub(crate) fn id(&self, index: usize) -> RouterId {
+        RouterId { index: index as u16, epoch: self.slots.get(index).map_or(0, |slot| slot.epoch) }
+    }
+
+    /// The slot of a Virtual Router, if it still is the one that the id was given for.
+    pub(crate) fn index(&self, id: RouterId) -> Option<usize> {
+        let slot = self.slots.get(id.index())?;
+        (slot.epoch == id.epoch && slot.router.is_some()).then_some(id.index())
+    }
+
+    /// Whether the next insertion needs a new slot.
+    pub(crate) fn is_full_grown(&self) -> bool {
+        self.free == END
+    }
+
+    /// Whether the idle mark of a slot has changed.
+    pub(crate) fn mark_idle(&mut self, index: usize, idle: bool) -> bool {
+        match self.slots.get_mut(index) {
+            Some(slot) => core::mem::replace(&mut slot.idle, idle) != idle,
+            None => false,
+        }
+    }
+
+    // Slots.
+
+    pub(crate) fn insert(
+        &mut self,
+        router: Router,
+        addresses: &[IpAddr],
+        excluded: &[IpAddr],
+    ) -> Result<usize, AddError> {
+        let start = self.append_addresses(addresses, excluded)?;
+        let slot = Slot {
+            router: Some(router),
+            epoch: 0,
+            next: END,
+            interface_previous: END,
+            interface_next: END,
+            start,
+            advertised: addresses.len() as u16,
+            total: addresses.len().saturating_add(excluded.len()) as u16,
+            idle: false,
+        };
+        let index = usize::from(self.free);
+        let index = if let Some(reused) = self.slots.get_mut(index) {
+            self.free = reused.next;
+            *reused = Slot { epoch: reused.epoch, ..slot };
+            index
+        } else {
+            let index = self.slots.len();
+            if index >= MOST || self.slots.push(slot).is_err() || self.buckets.push(END).is_err() {
+                self.addresses_used = usize::from(start);
+                return Err(AddError::Full);
+            }
+            index
+        };
+        if self.slots.len() >= self.buckets_used.saturating_mul(2) {
+            self.rehash();
+        } else {
+            self.enter(index);
+        }
+        Ok(index)
+    }
+
+    pub(crate) fn remove(&mut self, index: usize) {
+        if let Some(bucket) = self.bucket_of(index) {
+            self.leave(bucket, index);
+        }
+        self.free_addresses(index);
+        let free = self.free;
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.router = None;
+            slot.epoch = slot.epoch.wrapping_add(1);
+            slot.next = free;
+            self.free = index as u16;
+        }
+    }
+
+    // The hash table.
+
+    /// The Virtual Router of an interface, family and VRID; one that is being removed only if there is no
+    /// other.
+    pub(crate) fn find(&self, interface: InterfaceId, family: Family, vrid: Vrid) -> Option<usize> {
+        let mut next = *self.buckets.get(self.bucket(interface, family, vrid))?;
+        let mut retiring = None;
+        while let Some(slot) = self.slots.get(usize::from(next)) {
+            let index = usize::from(next);
+            next = slot.next;
+            let Some(router) = &slot.router else { continue };
+            let settings = &router.settings;
+            if settings.vrid == vrid && settings.interface == interface && settings.family == family {
+                if !router.retiring {
+                    return Some(index);
+                }
+                retiring = Some(index);
+            }
+        }
+        retiring
+    }
+
+    fn bucket(&self, interface: InterfaceId, family: Family, vrid: Vrid) -> usize {
+        let key = (interface.index() as u32).wrapping_mul(512) ^ ((family as u32) << 8) ^ u32::from(vrid.get());
+        let hash = key.wrapping_mul(0x9e37_79b1) >> 8;
+        (hash as usize) & self.buckets_used.saturating_sub(1)
+    }
+
+    fn bucket_of(&self, index: usize) -> Option<usize> {
+        let settings = &self.get(index)?.settings;
+        Some(self.bucket(settings.interface, settings.family, settings.vrid))
+    }
+
+    fn enter(&mut self, index: usize) {
+        let Some(bucket) = self.bucket_of(index) else { return };
+        if let (Some(head), Some(slot)) = (self.buckets.get_mut(bucket), self.slots.get_mut(index)) {
+            slot.next = core::mem::replace(head, index as u16);
+        }
+    }
+
+    fn leave(&mut self, bucket: usize, index: usize) {
+        let next = self.slots.get(index).map_or(END, |slot| slot.next);
+        let Some(head) = self.buckets.get_mut(bucket) else { return };
+        if usize::from(*head) == index {
+            *head = next;
+            return;
+        }
+        let mut at = usize::from(*head);
+        while let Some(slot) = self.slots.get_mut(at) {
+            if usize::from(slot.next) == index {
+                slot.next = next;
+                return;
+            }
+            at = usize::from(slot.next);
+        }
+    }
+
+    /// Uses as many buckets as there are slots, rounded down to a power of two, and enters all routers.
+    fn rehash(&mut self) {
+        self.buckets_used = 1;
+        while self.buckets_used.saturating_mul(2) <= self.slots.len() {
+            self.buckets_used = self.buckets_used.saturating_mul(2);
+        }
+        for head in self.buckets.iter_mut() {
+            *head = END;
+        }
+        for index in 0..self.slots.len() {
+            self.enter(index);
+        }
+    }
+
+    // The list of an interface.
+
+    /// Puts a router at the head of the list that begins with `first`; the new head.
+    pub(crate) fn link(&mut self, first: u16, index: usize) -> u16 {
+        if let Some(head) = self.slots.get_mut(usize::from(first)) {
+            head.interface_previous = index as u16;
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.interface_previous = END;
+            slot.interface_next = first;
+        }
+        index as u16
+    }
+
+    /// Takes a router out of the list that begins with `first`; the new head.
+    pub(crate) fn unlink(&mut self, first: u16, index: usize) -> u16 {
+        let Some(slot) = self.slots.get(index) else { return first };
+        let (previous, next) = (slot.interface_previous, slot.interface_next);
+        if let Some(after) = self.slots.get_mut(usize::from(next)) {
+            after.interface_previous = previous;
+        }
+        match self.slots.get_mut(usize::from(previous)) {
+            Some(before) => {
+                before.interface_next = next;
+                first
+            }
+            None => next,
+        }
+    }
+
+    /// The router after this one in its interface's list.
+    pub(crate) fn after(&self, index: usize) -> u16 {
+        self.slots.get(index).map_or(END, |slot| slot.interface_next)
+    }
+
+    // The address slab. Ranges lie in it without gaps, in any order.
+
+    /// The advertised addresses.
+    pub(crate) fn advertised(&self, index: usize) -> &[IpAddr] {
+        let Some(slot) = self.slots.get(index) else { return &[] };
+        let start = usize::from(slot.start);
+        self.addresses.get(start..start.saturating_add(usize::from(slot.advertised))).unwrap_or(&[])
+    }
+
+    /// All addresses, the advertised ones first.
+    pub(crate) fn addresses(&self, index: usize) -> &[IpAddr] {
+        let Some(slot) = self.slots.get(index) else { return &[] };
+        let start = usize::from(slot.start);
+        self.addresses.get(start..start.saturating_add(usize::from(slot.total))).unwrap_or(&[])
+    }
+
+    pub(crate) fn address_count(&self, index: usize) -> u16 {
+        self.slots.get(index).map_or(0, |slot| slot.total)
+    }
+
+    /// Gives a router other addresses; whether that changed anything.
+    pub(crate) fn set_addresses(
+        &mut self,
+        index: usize,
+        addresses: &[IpAddr],
+        excluded: &[IpAddr],
+    ) -> Result<bool, AddError> {
+        let same = self.addresses(index).iter().eq(addresses.iter().chain(excluded))
+            && self.advertised(index).len() == addresses.len();
+        if same {
+            return Ok(false);
+        }
+        // The new ones first: if there is no room, nothing has changed.
+        let start = self.append_addresses(addresses, excluded)?;
+        let total = addresses.len().saturating_add(excluded.len()) as u16;
+        let before = self.slots.get(index).map_or(0, |slot| slot.start);
+        let gone = self.address_count(index);
+        self.free_addresses(index);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.start = if start > before { start.saturating_sub(gone) } else { start };
+            slot.advertised = addresses.len() as u16;
+            slot.total = total;
+        }
+        Ok(true)
+    }
+
+    fn append_addresses(&mut self, addresses: &[IpAddr], excluded: &[IpAddr]) -> Result<u16, AddError> {
+        let start = self.addresses_used;
+        let total = addresses.len().saturating_add(excluded.len());
+        let end = start.saturating_add(total);
+        if end >= usize::from(u16::MAX) {
+            return Err(AddError::Full);
+        }
+        for (at, address) in (start..).zip(addresses.iter().chain(excluded)) {
+            match self.addresses.get_mut(at) {
+                Some(place) => *place = *address,
+                None => self.addresses.push(*address)?,
+            }
+        }
+        self.addresses_used = end;
+        Ok(start as u16)
+    }
+
+    /// Closes the gap that a router's addresses leave.
+    fn free_addresses(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let (start, total) = (slot.start, slot.total);
+        slot.total = 0;
+        slot.advertised = 0;
+        let (from, to) = (usize::from(start).saturating_add(usize::from(total)), usize::from(start));
+        for (offset, at) in (from..self.addresses_used).enumerate() {
+            if let Some(address) = self.addresses.get(at).copied()
+                && let Some(place) = self.addresses.get_mut(to.saturating_add(offset))
+            {
+                *place = address;
+            }
+        }
+        self.addresses_used = self.addresses_used.saturating_sub(usize::from(total));
+        for slot in self.slots.iter_mut() {
+            if slot.start > start {
+                slot.start = slot.start.saturating_sub(total);
+            }
+        }
+    }
+}

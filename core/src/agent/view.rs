@@ -1,0 +1,87 @@
+//! What can be seen of an agent from outside, by every port in the same words: the facts behind `status`.
+
+use core::net::IpAddr;
+
+use crate::agent::{Agent, InterfaceId, Reason, RouterId, Settings, State};
+use crate::counters::{GlobalCounters, RouterCounters};
+use crate::storage::Storage;
+use crate::time::{Duration, Instant};
+use crate::types::{Family, Interval, Priority};
+
+/// One Virtual Router as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// How it is configured.
+    pub settings: &'a Settings,
+    /// Its state.
+    pub state: State,
+    /// The priority that takes part in the election.
+    pub effective_priority: Priority,
+    /// The Active, as far as it is known.
+    pub active_address: Option<IpAddr>,
+    /// The source address of its own Advertisements.
+    pub source: Option<IpAddr>,
+    /// Active_Adver_Interval.
+    pub active_interval: Interval,
+    /// Active_Down_Interval.
+    pub active_down_interval: Duration,
+    /// Skew_Time.
+    pub skew: Duration,
+    /// The advertised addresses.
+    pub addresses: &'a [IpAddr],
+    /// The addresses that go with it but are not advertised.
+    pub excluded: &'a [IpAddr],
+    /// When it last changed its state, from what, to what, and why.
+    pub last_transition: Option<(Instant, State, State, Reason)>,
+    /// Whether its addresses are, or may be, on an interface.
+    pub holds: bool,
+    /// Another Active that is being heard while this one is Active.
+    pub rival: Option<IpAddr>,
+    /// What has been counted.
+    pub counters: &'a RouterCounters,
+}
+
+impl<S: Storage> Agent<S> {
+    /// One Virtual Router; `None` once it has retired.
+    pub fn view(&self, id: RouterId) -> Option<View<'_>> {
+        let index = self.routers.index(id)?;
+        let router = self.routers.get(index)?;
+        let addresses = self.routers.advertised(index);
+        Some(View {
+            settings: &router.settings,
+            state: router.state(),
+            effective_priority: router.effective_priority(),
+            active_address: router.active_address(),
+            source: router.source,
+            active_interval: router.active_interval(),
+            active_down_interval: router.down_interval(),
+            skew: router.skew(),
+            addresses,
+            excluded: self.routers.addresses(index).get(addresses.len()..).unwrap_or(&[]),
+            last_transition: router.last_event,
+            holds: router.holds(),
+            rival: router.rival(),
+            counters: &router.counters,
+        })
+    }
+
+    /// All Virtual Routers, by their place in the agent's table.
+    pub fn routers(&self) -> impl Iterator<Item = RouterId> + '_ {
+        (0..self.routers.len()).filter(|index| self.routers.get(*index).is_some()).map(|index| self.routers.id(index))
+    }
+
+    /// What has been counted for no Virtual Router in particular.
+    pub fn counters(&self) -> &GlobalCounters {
+        &self.counters
+    }
+
+    /// Events that were lost because nobody polled them in time.
+    pub fn lost_events(&self) -> u64 {
+        self.events.lost()
+    }
+
+    /// Whether an interface is up, and its source address of a family.
+    pub fn interface(&self, id: InterfaceId, family: Family) -> (bool, Option<IpAddr>) {
+        self.interfaces.get(id.index()).map_or((false, None), |known| (known.up, known.source(family)))
+    }
+}

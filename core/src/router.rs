@@ -1,0 +1,747 @@
+//! One Virtual Router: the state machine of RFC 9568 section 6 (and RFC 3768 section 6 for version 2), its
+//! timers, and what it owes the world. It neither parses nor sends: [`crate::agent`] hands it Advertisements
+//! that passed every check, tells it that a deadline has come, and asks it what is due.
+//!
+//! A state owns its deadlines, so a timer that a state forbids cannot exist; and what is owed is not queued
+//! but derived from what is *wanted* against what is *held*, so that a later intent replaces an earlier one.
+
+pub(crate) mod settings;
+
+use core::net::IpAddr;
+
+use crate::agent::{EventKind, Reason, State};
+use crate::counters::{RouterCounters, bump};
+use crate::time::{Duration, Instant};
+use crate::types::{Interval, Priority, Version};
+use crate::wire::advertisement::{Fit, Form};
+
+use settings::{Announcing, ChecksumMode, Settings};
+
+/// The least time between two immediate answers to lower-priority Advertisements: a flood of them draws at
+/// most eight a second.
+const ANSWER_SPACING: Duration = Duration::from_millis(125);
+
+/// After this long without an answer the next one announces as often as a new Active does.
+const ANSWER_QUIET: Duration = Duration::from_secs(1);
+
+/// Answers to priority 0 are merged within this time. A Backup's skew can be 4 ms, so they are not held back
+/// longer.
+const ZERO_MERGE: Duration = Duration::from_millis(2);
+
+/// How long the addresses stay after the successor's first Advertisement, for its announcement to arrive.
+const HANDOVER: Duration = Duration::from_millis(20);
+
+/// The longest time that a resigned Active waits for its successor.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
+
+/// The least time between two attempts to put addresses on again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A state and the deadlines that it has.
+#[derive(Clone, Copy, Debug)]
+enum Machine {
+    Initialize {
+        /// When the startup delay ends, if that is all it waits for.
+        start_at: Option<Instant>,
+    },
+    Backup(Backup),
+    Active(Active),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Backup {
+    /// The Active_Down_Timer.
+    down_at: Instant,
+    /// Active_Adver_Interval, learned from the Active (RFC 9568 section 6.1).
+    interval: Interval,
+    /// The Active that we follow.
+    active: Option<IpAddr>,
+    /// When the preempt delay ends, while it runs: a lower priority was heard.
+    hold_until: Option<Instant>,
+    /// What the wait for the Active_Down_Timer means.
+    waiting_for: Reason,
+    /// The Active has been given one more interval, because this machine stood still.
+    patient: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Active {
+    /// The Adver_Timer. Only transmitting moves it.
+    adver_at: Instant,
+    /// An answer that waits until the rate limit allows it.
+    answer_at: Option<Instant>,
+    /// When the last answer to a lower priority went out.
+    answered: Option<Instant>,
+    /// When the last Advertisement went out.
+    sent: Option<Instant>,
+    /// Rounds over all addresses that are due now.
+    rounds: u8,
+    /// The address that comes next in this round.
+    cursor: u16,
+    /// The second burst (`garp_master_delay`, `garp_lower_prio_delay`).
+    repeat_at: Option<Instant>,
+    /// The periodic refresh (`garp_master_refresh`).
+    refresh_at: Option<Instant>,
+    /// The other Active that was heard last, until it has been silent for three intervals.
+    rival: Option<(IpAddr, Instant)>,
+    /// An Active that speaks the other checksum form was heard: speak both.
+    both_forms: bool,
+}
+
+/// What the port is known to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    Acquiring,
+    Acquired,
+    /// Not all of it: somebody took an address away, or the port failed. Tried again then.
+    Missing(Instant),
+    Releasing,
+}
+
+/// A resigned Active that goes on forwarding until its successor has been heard.
+#[derive(Clone, Copy, Debug)]
+struct Handover {
+    until: Instant,
+}
+
+/// What is to be said next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speak {
+    Nothing,
+    /// An Advertisement of an Active.
+    Advertise,
+    /// The last Advertisement of an Active that steps down: its own priority, so that the winner knows that
+    /// there were two and announces its addresses again.
+    Farewell,
+    /// Priority 0: the Active resigns.
+    Resign,
+}
+
+/// An Advertisement that passed every check.
+pub(crate) struct Heard {
+    pub(crate) source: IpAddr,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) interval: Interval,
+    pub(crate) fit: Fit,
+}
+
+/// One Virtual Router.
+pub(crate) struct Router {
+    pub(crate) settings: Settings,
+    pub(crate) counters: RouterCounters,
+    pub(crate) last_event: Option<(Instant, State, State, Reason)>,
+    /// The source address of its Advertisements, if there is one.
+    pub(crate) source: Option<IpAddr>,
+    machine: Machine,
+    held: Held,
+    generation: u32,
+    /// When addresses that somebody else had taken away were last put back.
+    restored: Option<Instant>,
+    handover: Option<Handover>,
+    speak: Speak,
+    /// The second form of the same Advertisement is still to be sent.
+    second_form: bool,
+    /// The checksum form that `auto` has settled on.
+    form: Form,
+    /// It is being removed: gone as soon as nothing is held.
+    pub(crate) retiring: bool,
+    /// Shut down: does not start again by itself.
+    pub(crate) stopped: bool,
+    /// Advertisements are aligned to this remainder of the interval, so that those of many Virtual Routers
+    /// come in batches that no receive queue overflows at. `None`: at the interval after the last.
+    pub(crate) phase: Option<u8>,
+}
+
+impl Router {
+    pub(crate) fn new(settings: Settings, source: Option<IpAddr>, held: bool) -> Self {
+        Self {
+            settings,
+            counters: RouterCounters::default(),
+            last_event: None,
+            source,
+            machine: Machine::Initialize { start_at: None },
+            held: if held { Held::Acquired } else { Held::Nothing },
+            generation: 0,
+            restored: None,
+            handover: None,
+            speak: Speak::Nothing,
+            second_form: false,
+            form: settings.first_form(),
+            retiring: false,
+            stopped: false,
+            phase: None,
+        }
+    }
+
+    // What others may know.
+
+    pub(crate) fn state(&self) -> State {
+        match self.machine {
+            Machine::Initialize { .. } => State::Initialize,
+            Machine::Backup(_) => State::Backup,
+            Machine::Active(_) => State::Active,
+        }
+    }
+
+    /// The priority that takes part in the election.
+    pub(crate) fn effective_priority(&self) -> Priority {
+        self.settings.priority
+    }
+
+    /// The Active as far as it is known; ourselves if we are it.
+    pub(crate) fn active_address(&self) -> Option<IpAddr> {
+        match self.machine {
+            Machine::Initialize { .. } => None,
+            Machine::Backup(backup) => backup.active,
+            Machine::Active(_) => self.source,
+        }
+    }
+
+    /// Active_Adver_Interval: the Active's interval, ours until one was heard.
+    pub(crate) fn active_interval(&self) -> Interval {
+        match self.machine {
+            Machine::Backup(backup) => backup.interval,
+            _ => self.settings.interval,
+        }
+    }
+
+    /// Skew_Time (RFC 9568 section 6.1, RFC 3768 section 6.1), in microseconds, not rounded to centiseconds.
+    pub(crate) fn skew(&self) -> Duration {
+        let base = match self.settings.version {
+            Version::V2 => 1_000_000,
+            Version::V3 => self.active_interval().duration().as_micros(),
+        };
+        let share = 256_u64.saturating_sub(u64::from(self.effective_priority().get()));
+        Duration::from_micros(base.saturating_mul(share) / 256)
+    }
+
+    /// Active_Down_Interval (RFC 9568 section 6.1).
+    pub(crate) fn down_interval(&self) -> Duration {
+        self.active_interval().duration().times(u64::from(self.settings.down_timer_adverts)) + self.skew()
+    }
+
+    /// Whether the addresses are on, as far as the port has reported.
+    pub(crate) fn holds(&self) -> bool {
+        self.held != Held::Nothing
+    }
+
+    /// The other Active that is being heard.
+    pub(crate) fn rival(&self) -> Option<IpAddr> {
+        match self.machine {
+            Machine::Active(Active { rival: Some((source, _)), .. }) => Some(source),
+            _ => None,
+        }
+    }
+
+    fn wanted(&self) -> bool {
+        matches!(self.machine, Machine::Active(_)) || self.handover.is_some()
+    }
+
+    // Deadlines.
+
+    /// The next time at which something happens by itself.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let state = match self.machine {
+            Machine::Initialize { start_at } => start_at,
+            Machine::Backup(backup) => Some(backup.down_at),
+            Machine::Active(active) => {
+                earliest([Some(active.adver_at), active.answer_at, active.repeat_at, active.refresh_at])
+            }
+        };
+        let retry = match self.held {
+            Held::Missing(at) if self.wanted() => Some(at),
+            _ => None,
+        };
+        earliest([state, retry, self.handover.map(|handover| handover.until), None])
+    }
+
+    /// Does what is due at `now`. The event that it brings, if it brings one.
+    pub(crate) fn expire(&mut self, now: Instant) -> Option<EventKind> {
+        if self.handover.is_some_and(|handover| handover.until <= now) {
+            self.handover = None;
+        }
+        if matches!(self.held, Held::Missing(at) if at <= now) && self.wanted() {
+            self.held = Held::Nothing;
+        }
+        match self.machine {
+            Machine::Initialize { start_at: Some(at) } if at <= now => self.start(now, now, Reason::Startup),
+            Machine::Initialize { .. } => None,
+            Machine::Backup(backup) if backup.down_at <= now => self.active_down(now, backup),
+            Machine::Backup(_) => None,
+            Machine::Active(active) => {
+                self.active_due(now, active);
+                None
+            }
+        }
+    }
+
+    /// The Active_Down_Timer fires (RFC 9568 section 6.4.2).
+    fn active_down(&mut self, now: Instant, mut backup: Backup) -> Option<EventKind> {
+        let interval = backup.interval.duration();
+        if now.since(backup.down_at) > interval {
+            bump(&mut self.counters.late_wakeups);
+            // This machine stood still, so its queues say nothing about the Active: listen once more.
+            if !backup.patient {
+                backup.patient = true;
+                backup.down_at = now + interval;
+                self.machine = Machine::Backup(backup);
+                return None;
+            }
+        }
+        self.become_active(now, backup.waiting_for)
+    }
+
+    fn active_due(&mut self, now: Instant, mut active: Active) {
+        let interval = self.settings.interval.duration();
+        if active.adver_at <= now {
+            self.say(Speak::Advertise);
+            if now.since(active.adver_at) > interval {
+                // Others may have taken the addresses while this machine stood still.
+                bump(&mut self.counters.late_wakeups);
+                active.announce(1);
+            }
+            let next = active.adver_at + interval;
+            active.adver_at = if next > now { next } else { self.after(now) };
+        }
+        if active.answer_at.is_some_and(|at| at <= now) {
+            active.answer_at = None;
+            self.say(Speak::Advertise);
+        }
+        if active.repeat_at.is_some_and(|at| at <= now) {
+            active.repeat_at = None;
+            active.announce(self.settings.announcing.repeat);
+        }
+        if active.refresh_at.is_some_and(|at| at <= now) {
+            active.refresh_at = self.settings.announcing.refresh.map(|every| now + every);
+            active.announce(self.settings.announcing.refresh_repeat);
+        }
+        if active.rival.is_some_and(|(_, heard)| now.since(heard) > interval.times(3)) {
+            active.rival = None;
+        }
+        self.machine = Machine::Active(active);
+    }
+
+    /// The Adver_Timer after an Advertisement at `now`: an interval later, or earlier where Advertisements
+    /// are aligned.
+    fn after(&self, now: Instant) -> Instant {
+        let interval = self.settings.interval.duration();
+        let latest = now + interval;
+        let Some(phase) = self.phase else { return latest };
+        let length = interval.as_micros().max(1);
+        let offset = length.saturating_mul(u64::from(phase)) / 256;
+        let excess = latest.as_micros().saturating_sub(offset).checked_rem(length).unwrap_or(0);
+        let aligned = latest - Duration::from_micros(excess);
+        if aligned > now { aligned } else { latest }
+    }
+
+    // Transitions.
+
+    /// Startup (RFC 9568 section 6.4.1), once the interface and the source address are there.
+    pub(crate) fn start(&mut self, now: Instant, not_before: Instant, reason: Reason) -> Option<EventKind> {
+        if self.stopped || self.source.is_none() || !matches!(self.machine, Machine::Initialize { .. }) {
+            return None;
+        }
+        if not_before > now {
+            self.machine = Machine::Initialize { start_at: Some(not_before) };
+            return None;
+        }
+        self.handover = None;
+        self.say(Speak::Nothing);
+        if self.effective_priority().is_owner() {
+            return self.become_active(now, reason);
+        }
+        self.become_backup(now, self.settings.interval, None);
+        self.moved(now, State::Initialize, reason)
+    }
+
+    /// Shutdown (RFC 9568 sections 6.4.2, 6.4.3). A planned stop keeps the addresses until the successor has
+    /// been heard; a fault lets go at once.
+    pub(crate) fn stop(&mut self, now: Instant, reason: Reason, planned: bool) -> Option<EventKind> {
+        let from = self.state();
+        if from == State::Initialize {
+            self.machine = Machine::Initialize { start_at: None };
+            if !planned {
+                self.handover = None;
+            }
+            return None;
+        }
+        if from == State::Active {
+            self.say(Speak::Resign);
+            let interval = self.settings.interval.duration();
+            self.handover = planned.then(|| Handover { until: now + interval.min(HANDOVER_LIMIT) });
+        }
+        self.machine = Machine::Initialize { start_at: None };
+        self.moved(now, from, reason)
+    }
+
+    fn become_active(&mut self, now: Instant, reason: Reason) -> Option<EventKind> {
+        let from = self.state();
+        bump(&mut self.counters.master_transitions);
+        self.say(Speak::Advertise);
+        self.handover = None;
+        self.machine = Machine::Active(Active {
+            adver_at: self.after(now),
+            answer_at: None,
+            answered: None,
+            sent: None,
+            rounds: 0,
+            cursor: 0,
+            repeat_at: None,
+            refresh_at: None,
+            rival: None,
+            both_forms: false,
+        });
+        if self.held == Held::Acquired {
+            // Left over from a predecessor: they are on, but have to be checked and announced all the same.
+            self.held = Held::Nothing;
+        }
+        self.moved(now, from, reason)
+    }
+
+    fn become_backup(&mut self, now: Instant, interval: Interval, active: Option<IpAddr>) {
+        self.machine = Machine::Backup(Backup {
+            down_at: now,
+            interval,
+            active,
+            hold_until: None,
+            waiting_for: Reason::NoResponse,
+            patient: false,
+        });
+        let down_at = now + self.down_interval();
+        if let Machine::Backup(backup) = &mut self.machine {
+            backup.down_at = down_at;
+        }
+    }
+
+    fn moved(&mut self, now: Instant, from: State, reason: Reason) -> Option<EventKind> {
+        let to = self.state();
+        self.last_event = Some((now, from, to, reason));
+        Some(EventKind::Transition { from, to, reason })
+    }
+
+    // Advertisements.
+
+    /// An Advertisement that passed every check (RFC 9568 sections 6.4.2, 6.4.3).
+    pub(crate) fn advertisement(&mut self, now: Instant, heard: &Heard) -> Option<EventKind> {
+        bump(&mut self.counters.advertisement_rcvd);
+        if heard.priority.is_none() {
+            bump(&mut self.counters.priority_zero_pkts_rcvd);
+        }
+        if heard.interval != self.settings.interval {
+            bump(&mut self.counters.interval_mismatches);
+        }
+        match self.machine {
+            Machine::Initialize { .. } => {
+                self.successor(now, heard);
+                None
+            }
+            Machine::Backup(backup) => {
+                self.heard_as_backup(now, heard, backup);
+                None
+            }
+            Machine::Active(active) => self.heard_as_active(now, heard, active),
+        }
+    }
+
+    /// Whether Advertisements are of interest: it runs, or waits for its successor.
+    pub(crate) fn listens(&self) -> bool {
+        !matches!(self.machine, Machine::Initialize { .. }) || self.handover.is_some()
+    }
+
+    /// A resigned Active hears another: with a virtual MAC that was the frame that moved the switches, so
+    /// the addresses can go; without one its announcement follows.
+    fn successor(&mut self, now: Instant, heard: &Heard) {
+        if heard.priority.is_none() {
+            return;
+        }
+        if let Some(handover) = &mut self.handover {
+            let until = if self.settings.virtual_mac { now } else { now + HANDOVER };
+            handover.until = handover.until.min(until);
+        }
+    }
+
+    fn heard_as_backup(&mut self, now: Instant, heard: &Heard, mut backup: Backup) {
+        let Some(priority) = heard.priority else {
+            // Never later than it stands: a flood of resignations must not keep the Backup waiting.
+            backup.down_at = backup.down_at.min(now + self.skew());
+            backup.waiting_for = Reason::ActiveResigned;
+            self.machine = Machine::Backup(backup);
+            return;
+        };
+        let own = self.effective_priority();
+        let preempts = self.settings.preempt || own.is_owner();
+        if priority < own && preempts {
+            let delay = self.settings.preempt_delay;
+            let hold_until = match backup.hold_until {
+                Some(until) => until,
+                None => now + delay,
+            };
+            backup.hold_until = Some(hold_until);
+            if hold_until <= now {
+                backup.waiting_for = Reason::Preempt;
+                self.machine = Machine::Backup(backup);
+                return;
+            }
+        } else {
+            backup.hold_until = None;
+        }
+        backup.active = Some(heard.source);
+        backup.patient = false;
+        backup.waiting_for = Reason::NoResponse;
+        if self.settings.version == Version::V3 {
+            backup.interval = heard.interval;
+        }
+        self.adopt(heard.fit);
+        self.machine = Machine::Backup(backup);
+        let down_at = now + self.down_interval();
+        if let Machine::Backup(backup) = &mut self.machine {
+            backup.down_at = down_at;
+        }
+    }
+
+    fn heard_as_active(&mut self, now: Instant, heard: &Heard, mut active: Active) -> Option<EventKind> {
+        let own = self.effective_priority();
+        let Some(priority) = heard.priority else {
+            // At once, but merged with what was sent less than a moment ago.
+            let at = active.sent.map_or(now, |sent| sent + ZERO_MERGE);
+            if at <= now {
+                self.say(Speak::Advertise);
+                active.sent = Some(now);
+                active.answer_at = None;
+                active.adver_at = self.after(now);
+            } else {
+                active.answer_at = earliest([active.answer_at, Some(at), None, None]);
+            }
+            self.machine = Machine::Active(active);
+            return None;
+        };
+        bump(&mut self.counters.dual_active);
+        if priority > own || (priority == own && self.source.is_some_and(|source| heard.source > source)) {
+            self.adopt(heard.fit);
+            let interval =
+                if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
+            self.say(Speak::Farewell);
+            self.become_backup(now, interval, Some(heard.source));
+            return self.moved(now, State::Active, Reason::HigherPriority);
+        }
+        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(heard.fit, self.form) {
+            active.both_forms = true;
+        }
+        let news = active.rival.is_none_or(|(source, _)| source != heard.source);
+        active.rival = Some((heard.source, now));
+        self.answer(now, &mut active);
+        self.machine = Machine::Active(active);
+        news.then_some(EventKind::DualActive { rival: heard.source })
+    }
+
+    /// Another Active of less right: advertise and announce again at once (RFC 9568 section 6.4.3), but not
+    /// so often that a flood of such Advertisements is amplified.
+    fn answer(&mut self, now: Instant, active: &mut Active) {
+        if !self.settings.answer_lower {
+            return;
+        }
+        let Announcing { lower_repeat, lower_delay, .. } = self.settings.announcing;
+        match active.answered {
+            Some(answered) if now < answered + ANSWER_SPACING => {
+                bump(&mut self.counters.answers_held_back);
+                return;
+            }
+            Some(answered) if now < answered + ANSWER_QUIET => active.announce(1),
+            _ => active.announce(lower_repeat.max(1)),
+        }
+        active.answered = Some(now);
+        active.repeat_at = lower_delay.map(|delay| now + delay);
+        self.say(Speak::Advertise);
+    }
+
+    /// `auto` takes over the checksum form of an Active that it has accepted.
+    fn adopt(&mut self, fit: Fit) {
+        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(fit, self.form) {
+            self.form = other(self.form);
+        }
+    }
+
+    // What is owed.
+
+    fn say(&mut self, speak: Speak) {
+        self.speak = speak;
+        self.second_form = false;
+    }
+
+    pub(crate) fn owes_advertisement(&self) -> bool {
+        self.speak != Speak::Nothing
+    }
+
+    /// The next Advertisement that is owed: its priority and checksum form.
+    pub(crate) fn advertise(&mut self, now: Instant) -> Option<(Option<Priority>, Form)> {
+        let priority = match self.speak {
+            Speak::Nothing => return None,
+            Speak::Advertise | Speak::Farewell => Some(self.effective_priority()),
+            Speak::Resign => None,
+        };
+        let mut both = false;
+        if let Machine::Active(active) = &mut self.machine {
+            active.sent = Some(now);
+            active.answer_at = None;
+            both = active.both_forms;
+        }
+        let form = if self.second_form { other(self.form) } else { self.form };
+        if both && !self.second_form {
+            self.second_form = true;
+        } else {
+            self.say(Speak::Nothing);
+        }
+        bump(&mut self.counters.advertisement_sent);
+        if priority.is_none() {
+            bump(&mut self.counters.priority_zero_pkts_sent);
+        }
+        Some((priority, form))
+    }
+
+    pub(crate) fn owes_release(&self) -> bool {
+        !self.wanted() && matches!(self.held, Held::Acquiring | Held::Acquired | Held::Missing(_))
+    }
+
+    pub(crate) fn release(&mut self) -> u32 {
+        self.held = Held::Releasing;
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
+    pub(crate) fn owes_acquisition(&self) -> bool {
+        matches!(self.machine, Machine::Active(_)) && matches!(self.held, Held::Nothing | Held::Releasing)
+    }
+
+    pub(crate) fn acquire(&mut self) -> u32 {
+        self.held = Held::Acquiring;
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
+    /// The port's report on an acquisition or a release; stale ones are ignored.
+    pub(crate) fn done(&mut self, now: Instant, generation: u32, success: bool) {
+        if generation != self.generation {
+            return;
+        }
+        if !success {
+            bump(&mut self.counters.address_failures);
+        }
+        match (self.held, success) {
+            (Held::Acquiring, true) => {
+                self.held = Held::Acquired;
+                let announcing = self.settings.announcing;
+                if let Machine::Active(active) = &mut self.machine {
+                    active.announce(announcing.repeat);
+                    active.repeat_at = announcing.delay.map(|delay| now + delay);
+                    active.refresh_at = announcing.refresh.map(|every| now + every);
+                }
+            }
+            (Held::Acquiring, false) => self.held = Held::Missing(now + RETRY),
+            // What could not be taken off is not ours to keep trying at: the port has said so.
+            (Held::Releasing, _) => self.held = Held::Nothing,
+            _ => {}
+        }
+    }
+
+    /// Somebody else took one of the addresses away: put it back, at most once a second.
+    pub(crate) fn lost(&mut self, now: Instant) {
+        if self.held == Held::Acquired && self.wanted() {
+            bump(&mut self.counters.addresses_lost);
+            let at = self.restored.map_or(now, |restored| now.max(restored + RETRY));
+            self.restored = Some(at);
+            self.held = Held::Missing(at);
+        }
+    }
+
+    /// The addresses have to be put on again, because they were configured anew.
+    pub(crate) fn reacquire(&mut self) {
+        if self.holds() && matches!(self.machine, Machine::Active(_)) {
+            self.held = Held::Nothing;
+        }
+    }
+
+    pub(crate) fn owes_announcement(&self, addresses: u16) -> bool {
+        match self.machine {
+            Machine::Active(active) => self.held == Held::Acquired && active.rounds > 0 && addresses > 0,
+            _ => false,
+        }
+    }
+
+    /// The index of the address that is to be announced now, of `addresses`.
+    pub(crate) fn announce(&mut self, addresses: u16) -> Option<u16> {
+        let Machine::Active(active) = &mut self.machine else { return None };
+        let index = active.cursor.min(addresses.saturating_sub(1));
+        active.cursor = index.saturating_add(1);
+        if active.cursor >= addresses {
+            active.cursor = 0;
+            active.rounds = active.rounds.saturating_sub(1);
+        }
+        Some(index)
+    }
+
+    pub(crate) fn owes_retirement(&self) -> bool {
+        self.retiring && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
+    }
+
+    /// Whether the port may end as far as this Virtual Router is concerned.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stopped && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
+    }
+
+    /// New settings for the same Virtual Router; timers move only as far as the settings demand.
+    pub(crate) fn reconfigure(&mut self, now: Instant, settings: Settings) -> Option<EventKind> {
+        let skew = self.skew();
+        if settings.checksum != self.settings.checksum {
+            self.form = settings.first_form();
+        }
+        let old = core::mem::replace(&mut self.settings, settings);
+        let was_owner = old.priority.is_owner();
+        let down = self.down_interval();
+        let new_skew = self.skew();
+        let after = self.after(now);
+        match &mut self.machine {
+            Machine::Initialize { .. } => {}
+            Machine::Backup(backup) => {
+                if backup.active.is_none() || settings.version == Version::V2 {
+                    backup.interval = settings.interval;
+                }
+                // The running timer is shifted by the change of its skew, as in keepalived.
+                backup.down_at = (backup.down_at + new_skew - skew).min(now + down);
+                if settings.priority.is_owner() && !was_owner {
+                    return self.become_active(now, Reason::Reconfigured);
+                }
+            }
+            Machine::Active(active) => {
+                active.adver_at = active.adver_at.min(after);
+                if active.refresh_at.is_none() {
+                    active.refresh_at = settings.announcing.refresh.map(|every| now + every);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Active {
+    /// Starts a burst of `rounds` over all addresses; a longer one that is under way goes on.
+    fn announce(&mut self, rounds: u8) {
+        self.rounds = self.rounds.max(rounds);
+        self.cursor = 0;
+    }
+}
+
+fn fits_only_other(fit: Fit, form: Form) -> bool {
+    matches!((fit, form), (Fit::Plain, Form::PseudoHeader) | (Fit::PseudoHeader, Form::Plain))
+}
+
+fn other(form: Form) -> Form {
+    match form {
+        Form::PseudoHeader => Form::Plain,
+        Form::Plain => Form::PseudoHeader,
+    }
+}
+
+fn earliest(deadlines: [Option<Instant>; 4]) -> Option<Instant> {
+    deadlines.into_iter().flatten().min()
+}

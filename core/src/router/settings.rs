@@ -1,0 +1,129 @@
+//! What a Virtual Router is configured to be: plain values, checked when they were made. Its addresses are
+//! kept apart, in the agent's table.
+
+use core::net::IpAddr;
+
+use crate::agent::InterfaceId;
+use crate::time::Duration;
+use crate::types::{Family, Interval, Priority, Version, Vrid};
+use crate::wire::advertisement::{Authentication, Form};
+
+/// Which checksum form is sent in version 3 over IPv4. Both are accepted, always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChecksumMode {
+    /// Begin with the pseudo-header, then follow the Active that was accepted.
+    #[default]
+    Auto,
+    /// With a pseudo-header, as keepalived, FRR and MikroTik do.
+    PseudoHeader,
+    /// Over the message alone (RFC 9568 section 5.2.8).
+    Plain,
+}
+
+/// How often addresses are announced (gratuitous ARP, unsolicited Neighbour Advertisement).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announcing {
+    /// Rounds at once when it becomes Active (`garp_master_repeat`).
+    pub repeat: u8,
+    /// The same again after this time (`garp_master_delay`); `None`: no second burst.
+    pub delay: Option<Duration>,
+    /// Again and again at this interval (`garp_master_refresh`).
+    pub refresh: Option<Duration>,
+    /// Rounds of each refresh (`garp_master_refresh_repeat`).
+    pub refresh_repeat: u8,
+    /// Rounds when another Active of less right was heard (`garp_lower_prio_repeat`).
+    pub lower_repeat: u8,
+    /// The same again after this time (`garp_lower_prio_delay`).
+    pub lower_delay: Option<Duration>,
+}
+
+impl Default for Announcing {
+    fn default() -> Self {
+        let delay = Some(Duration::from_secs(5));
+        Self { repeat: 5, delay, refresh: None, refresh_repeat: 1, lower_repeat: 5, lower_delay: delay }
+    }
+}
+
+/// The settings of one Virtual Router, without its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The interface that it speaks on.
+    pub interface: InterfaceId,
+    /// The family of its Advertisements and advertised addresses.
+    pub family: Family,
+    /// The protocol version; version 2 only over IPv4.
+    pub version: Version,
+    /// Its VRID.
+    pub vrid: Vrid,
+    /// Its priority; [`Priority::OWNER`] for the address owner.
+    pub priority: Priority,
+    /// Advertisement_Interval.
+    pub interval: Interval,
+    /// Preempt_Mode; the address owner always preempts (RFC 9568 section 6.1).
+    pub preempt: bool,
+    /// How long a lower priority is tolerated before it is preempted.
+    pub preempt_delay: Duration,
+    /// Accept_Mode (RFC 9568 section 6.1); carried out by the port.
+    pub accept: bool,
+    /// Which checksum form is sent.
+    pub checksum: ChecksumMode,
+    /// Authentication of version 2.
+    pub authentication: Authentication,
+    /// Drop Advertisements whose address list is not ours.
+    pub strict: bool,
+    /// Advertisements and announcements come from the virtual MAC address.
+    pub virtual_mac: bool,
+    /// A source address to use instead of the interface's.
+    pub source: Option<IpAddr>,
+    /// How often addresses are announced.
+    pub announcing: Announcing,
+    /// Intervals without an Advertisement until the Active counts as down, 1 to 100; 3 in the RFC.
+    pub down_timer_adverts: u8,
+    /// Answer an Active of lower priority at once (RFC 9568 section 6.4.3).
+    pub answer_lower: bool,
+}
+
+impl Settings {
+    /// The defaults of RFC 9568 section 6.1 (Accept_Mode as in keepalived: on), version 2 for IPv4 and 3 for
+    /// IPv6.
+    pub const fn new(interface: InterfaceId, family: Family, vrid: Vrid) -> Self {
+        let delay = Some(Duration::from_secs(5));
+        Self {
+            interface,
+            family,
+            version: match family {
+                Family::V4 => Version::V2,
+                Family::V6 => Version::V3,
+            },
+            vrid,
+            priority: Priority::DEFAULT,
+            interval: Interval::DEFAULT,
+            preempt: true,
+            preempt_delay: Duration::ZERO,
+            accept: true,
+            checksum: ChecksumMode::Auto,
+            authentication: Authentication::None,
+            strict: false,
+            virtual_mac: false,
+            source: None,
+            announcing: Announcing {
+                repeat: 5,
+                delay,
+                refresh: None,
+                refresh_repeat: 1,
+                lower_repeat: 5,
+                lower_delay: delay,
+            },
+            down_timer_adverts: 3,
+            answer_lower: true,
+        }
+    }
+
+    /// The checksum form that it begins with.
+    pub(crate) const fn first_form(&self) -> Form {
+        match (self.version, self.checksum) {
+            (Version::V2, _) | (Version::V3, ChecksumMode::Plain) => Form::Plain,
+            _ => Form::PseudoHeader,
+        }
+    }
+}
