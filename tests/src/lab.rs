@@ -1,0 +1,172 @@
+//! The namespace laboratory: a LAN of network namespaces around a bridge, on which Steadfast, keepalived and FRR run
+//! as the real programs they are; a prober, a packet capture, an address monitor and an injector of frames, all on one
+//! clock. What is measured here is judged by the tests in `tests/tests/netns_*.rs`, not here.
+
+pub mod capture;
+pub mod clock;
+pub mod engine;
+pub mod frames;
+pub mod hostile;
+pub mod inject;
+pub mod monitor;
+pub mod namespace;
+pub mod probe;
+pub mod process;
+pub mod spec;
+pub mod tshark;
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use capture::Capture;
+use clock::Stamp;
+use namespace::Namespace;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The binary under test: `STEADFAST_BIN`, or the release build beside this test's own target folder.
+pub fn steadfast_binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("STEADFAST_BIN") {
+        return path.into();
+    }
+    let own = std::env::current_exe().expect("this test has a path");
+    let target = own.ancestors().find(|path| path.join("release").is_dir() || path.join("debug").is_dir());
+    target.unwrap_or(Path::new("target")).join("release/steadfast")
+}
+
+/// Whether the long matrices were asked for (`tests/run --all`).
+pub fn thorough() -> bool {
+    std::env::var_os("STEADFAST_ALL").is_some_and(|value| value == "1")
+}
+
+/// A machine on the LAN: one namespace with one interface, `eth0`.
+#[derive(Debug)]
+pub struct Host {
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// The hardware address of `eth0`.
+    pub mac: [u8; 6],
+    /// Its IPv4 address, 10.9.0.(n + 1)/24.
+    pub v4: Ipv4Addr,
+    /// Its global IPv6 address, fd09::(n + 1)/64.
+    pub v6: Ipv6Addr,
+    /// Its link-local IPv6 address, fe80::(n + 1)/64.
+    pub link_local: Ipv6Addr,
+}
+
+/// A bridge with machines around it. Machine n is plugged into port `p{n}` of the bridge.
+#[derive(Debug)]
+pub struct Lan {
+    /// What the machines send; taken at their ports, so that a machine that is cut off is still heard by the capture.
+    pub capture: Capture,
+    hosts: Vec<Host>,
+    hub: Namespace,
+    folder: PathBuf,
+}
+
+impl Lan {
+    /// A LAN of `names.len()` machines.
+    #[track_caller]
+    pub fn new(names: &[&str]) -> Self {
+        let hub = Namespace::new("hub");
+        hub.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        hub.ip("link add br0 type bridge mcast_snooping 0 forward_delay 0 stp_state 0");
+        hub.ip("link set br0 up");
+        let mut hosts = Vec::new();
+        for (name, number) in names.iter().zip(0_u8..) {
+            hosts.push(plug(&hub, name, number));
+        }
+        let folder = std::env::temp_dir().join(format!(
+            "steadfast-lab-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        ));
+        fs::create_dir_all(&folder).expect("a temporary folder can be made");
+        let capture = Capture::start(&hub, hosts.len());
+        Self { capture, hosts, hub, folder }
+    }
+
+    /// Machine `number`.
+    pub fn host(&self, number: usize) -> &Host {
+        &self.hosts[number]
+    }
+
+    /// A folder for configuration, logs and captures, removed with the LAN.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes a machine's port out of the bridge: a silent partition, its link stays up. When it was done.
+    #[track_caller]
+    pub fn cut(&self, number: usize) -> Stamp {
+        self.hub.ip(&format!("link set p{number} nomaster"));
+        Stamp::now()
+    }
+
+    /// Puts a machine's port back. When that began.
+    #[track_caller]
+    pub fn heal(&self, number: usize) -> Stamp {
+        let begun = Stamp::now();
+        self.hub.ip(&format!("link set p{number} master br0"));
+        begun
+    }
+
+    /// Takes a machine's link down or up, as pulling its cable does.
+    #[track_caller]
+    pub fn link(&self, number: usize, up: bool) {
+        self.hub.ip(&format!("link set p{number} {}", if up { "up" } else { "down" }));
+    }
+
+    /// The addresses that a machine holds now, on all its interfaces, without the loopback's.
+    pub fn addresses(&self, number: usize) -> Vec<IpAddr> {
+        let text = self.host(number).namespace.ip("-o addr show");
+        let lines = text.lines().filter(|line| line.split_whitespace().nth(1) != Some("lo"));
+        lines
+            .filter_map(|line| line.split_whitespace().nth(3))
+            .filter_map(|address| address.split('/').next().and_then(|address| address.parse().ok()))
+            .collect()
+    }
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        self.capture.stop();
+        if std::thread::panicking() {
+            self.keep_evidence();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Lan {
+    /// A failed test leaves its configurations, logs and capture in tests/logs/failed.
+    fn keep_evidence(&self) {
+        let name = self.folder.file_name().unwrap_or_default();
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("logs/failed").join(name);
+        let _ = fs::create_dir_all(&place);
+        self.capture.write_pcap(&self.folder.join("lan.pcap"));
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let _ = fs::copy(entry.path(), place.join(entry.file_name()));
+        }
+        eprintln!("evidence of the failure: {}", place.display());
+    }
+}
+
+#[track_caller]
+fn plug(hub: &Namespace, name: &str, number: u8) -> Host {
+    let namespace = Namespace::new(name);
+    let mac = [0x02, 0x5f, 0, 0, 0, number + 1];
+    let (v4, v6) = (Ipv4Addr::new(10, 9, 0, number + 1), format!("fd09::{:x}", number + 1));
+    let link_local = format!("fe80::{:x}", number + 1);
+    hub.ip(&format!("link add p{number} type veth peer name eth0 netns {}", namespace.name()));
+    hub.ip(&format!("link set p{number} master br0 up"));
+    namespace.ip("link set eth0 addrgenmode none");
+    namespace.ip(&format!("link set eth0 address {} up", frames::mac_text(mac)));
+    namespace.ip(&format!("addr add {v4}/24 dev eth0"));
+    namespace.ip(&format!("addr add {v6}/64 dev eth0"));
+    namespace.ip(&format!("addr add {link_local}/64 dev eth0"));
+    let parse = |text: &str| text.parse().expect("an address written above");
+    Host { namespace, mac, v4, v6: parse(&v6), link_local: parse(&link_local) }
+}

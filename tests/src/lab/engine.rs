@@ -1,0 +1,200 @@
+//! The three VRRP programs behind one handle: start one on a machine of the LAN with a `Spec` and a priority, signal
+//! it, read its log and cost. State is told by what any of them does on the wire and to addresses, except where
+//! Steadfast's own `status --json` is the subject.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use super::clock::{Stamp, wait_for};
+use super::process::Process;
+use super::spec::Spec;
+use super::{Lan, frames, steadfast_binary};
+
+/// Which program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The agent under test.
+    Steadfast,
+    /// Debian's keepalived.
+    Keepalived,
+    /// Debian's FRR: zebra and vrrpd.
+    Frr,
+}
+
+/// A running VRRP program.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The program itself (FRR: vrrpd).
+    pub process: Process,
+    engine: Engine,
+    configuration: PathBuf,
+    control: PathBuf,
+    helpers: Vec<Process>,
+}
+
+impl Daemon {
+    /// Starts an engine on machine `host`.
+    #[track_caller]
+    pub fn start(engine: Engine, lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Self {
+        match engine {
+            Engine::Frr => start_frr(lan, host, spec, priority),
+            _ => Self::start_with(engine, lan, host, &spec.text(priority)),
+        }
+    }
+
+    /// Starts Steadfast or keepalived on machine `host` with a whole configuration file.
+    #[track_caller]
+    pub fn start_with(engine: Engine, lan: &Lan, host: usize, text: &str) -> Self {
+        let folder = lan.folder();
+        let configuration = folder.join(format!("{host}.conf"));
+        fs::write(&configuration, text).expect("a configuration can be written");
+        let (control, log) = (folder.join(format!("{host}.sock")), folder.join(format!("{host}.log")));
+        let namespace = &lan.host(host).namespace;
+        let mut command = match engine {
+            Engine::Steadfast => {
+                let mut command = namespace.command(&steadfast_binary().display().to_string());
+                command.arg("run").arg("--config").arg(&configuration).arg("--control").arg(&control);
+                command
+            }
+            _ => {
+                let mut command = namespace.command("keepalived");
+                command.args(["--dont-fork", "--vrrp", "--log-console", "--log-detail", "--use-file"]);
+                command.arg(&configuration);
+                command.arg("--pid").arg(folder.join(format!("{host}.pid")));
+                command.arg("--vrrp_pid").arg(folder.join(format!("{host}.vrrp.pid")));
+                command
+            }
+        };
+        let process = Process::start(&mut command, &log);
+        Self { process, engine, configuration, control, helpers: Vec::new() }
+    }
+
+    /// Which engine it is.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Where its control socket is (Steadfast).
+    pub fn control(&self) -> &PathBuf {
+        &self.control
+    }
+
+    /// Asks for a planned stop. When.
+    #[track_caller]
+    pub fn terminate(&self) -> Stamp {
+        self.process.signal(Signal::SIGTERM)
+    }
+
+    /// Kills it and its children, without a chance to clean up.
+    pub fn kill(&mut self) -> Stamp {
+        let at = Stamp::now();
+        for pid in self.process.family() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = self.process.wait(Duration::from_secs(5));
+        at
+    }
+
+    /// Writes another configuration and sends SIGHUP. When.
+    #[track_caller]
+    pub fn reload(&self, text: &str) -> Stamp {
+        fs::write(&self.configuration, text).expect("a configuration can be written");
+        self.process.signal(Signal::SIGHUP)
+    }
+
+    /// `steadfast status --json`, if it answers.
+    pub fn status(&self) -> Option<Value> {
+        let mut command = Command::new(steadfast_binary());
+        command.args(["status", "--json", "--control"]).arg(&self.control);
+        let output = command.output().ok()?;
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
+    }
+
+    /// The state of Steadfast's first Virtual Router, in lower case.
+    pub fn state(&self) -> Option<String> {
+        let status = self.status()?;
+        Some(status["routers"][0]["state"].as_str()?.to_lowercase())
+    }
+
+    /// Waits for a state of Steadfast's first Virtual Router: `initialize`, `backup` or `active`.
+    #[track_caller]
+    pub fn wait_state(&self, state: &str, patience: Duration) {
+        wait_for(&format!("state {state}"), patience, || self.state().filter(|found| found == state));
+    }
+
+    /// A counter of Steadfast's: of the first Virtual Router, else the global one; 0 if there is none.
+    pub fn counter(&self, name: &str) -> u64 {
+        let Some(status) = self.status() else { return 0 };
+        let own = status["routers"][0]["counters"][name].as_u64().unwrap_or(0);
+        own + status["global"]["counters"][name].as_u64().unwrap_or(0)
+    }
+
+    /// Every counter of Steadfast's, router's and global.
+    pub fn counters(&self) -> std::collections::BTreeMap<String, u64> {
+        let status = self.status().unwrap_or_default();
+        let mut all = std::collections::BTreeMap::new();
+        for place in [&status["routers"][0]["counters"], &status["global"]["counters"]] {
+            for (name, value) in place.as_object().into_iter().flatten() {
+                *all.entry(name.clone()).or_default() += value.as_u64().unwrap_or(0);
+            }
+        }
+        all
+    }
+}
+
+/// FRR wants a macvlan with the virtual MAC and the addresses, made beforehand.
+#[track_caller]
+fn start_frr(lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Daemon {
+    let machine = lan.host(host);
+    let (namespace, vrid) = (&machine.namespace, spec.vrid);
+    let name = if spec.v6 { "vrrp6-1" } else { "vrrp4-1" };
+    namespace.ip(&format!("link add {name} link eth0 type macvlan mode bridge"));
+    namespace.ip(&format!("link set {name} addrgenmode none"));
+    namespace.ip(&format!("link set {name} address {}", frames::mac_text(spec.virtual_mac())));
+    for address in spec.addresses() {
+        namespace.ip(&format!("addr add {address} dev {name}"));
+    }
+    namespace.ip(&format!("link set {name} up"));
+    let mut text = format!("hostname r{host}\nlog stdout debugging\ninterface eth0\n vrrp {vrid} version 3\n");
+    text.push_str(&format!(" vrrp {vrid} priority {priority}\n"));
+    text.push_str(&format!(" vrrp {vrid} advertisement-interval {}\n", spec.centiseconds * 10));
+    for address in spec.addresses() {
+        let address = address.split('/').next().unwrap_or(address);
+        text.push_str(&format!(" vrrp {vrid} {} {address}\n", if spec.v6 { "ipv6" } else { "ip" }));
+    }
+    text.push_str("exit\n");
+    // FRR drops its privileges, and writes its sockets as another user.
+    let folder = lan.folder().join(format!("frr{host}"));
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    fs::set_permissions(&folder, everyone).expect("a folder can be opened to all");
+    let configuration = folder.join("vrrpd.conf");
+    fs::write(&configuration, &text).expect("a configuration can be written");
+    let empty = folder.join("zebra.conf");
+    fs::write(&empty, "log stdout\n").expect("a configuration can be written");
+    let start = |program: &str, configuration: &PathBuf| {
+        let mut command = namespace.command(&format!("/usr/lib/frr/{program}"));
+        command.arg("-f").arg(configuration).arg("-i").arg(folder.join(format!("{program}.pid")));
+        command.arg("-z").arg(folder.join("zserv.api")).arg("--vty_socket").arg(&folder).args(["-P", "0"]);
+        Process::start(&mut command, &lan.folder().join(format!("{host}-{program}.log")))
+    };
+    let zebra = start("zebra", &empty);
+    wait_for("zebra's socket", Duration::from_secs(10), || folder.join("zserv.api").exists().then_some(()));
+    let process = start("vrrpd", &configuration);
+    Daemon { process, engine: Engine::Frr, configuration, control: folder.join("vrrpd.vty"), helpers: vec![zebra] }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // zebra outlives vrrpd, so that vrrpd does not complain about its loss.
+        if self.process.is_running() {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.process.pid()), Signal::SIGKILL);
+        }
+        self.helpers.clear();
+    }
+}

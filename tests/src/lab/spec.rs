@@ -1,0 +1,143 @@
+//! What a test wants of a Virtual Router, and the keepalived.conf that says it: one text for Steadfast and keepalived,
+//! only the priority differs.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+/// A Virtual Router as a test wants it.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// 2 or 3.
+    pub version: u8,
+    /// IPv6 rather than IPv4.
+    pub v6: bool,
+    /// v2 with a simple password.
+    pub pass: bool,
+    /// With the virtual MAC.
+    pub vmac: bool,
+    /// The advertisement interval in centiseconds.
+    pub centiseconds: u32,
+    /// Virtual Router Identifier.
+    pub vrid: u8,
+    /// Further lines of the instance.
+    pub extra: String,
+    /// Further lines of `global_defs`.
+    pub globals: String,
+}
+
+impl Spec {
+    /// Version 2 at 1 s.
+    pub fn v2() -> Self {
+        Self {
+            version: 2,
+            v6: false,
+            pass: false,
+            vmac: false,
+            centiseconds: 100,
+            vrid: 51,
+            extra: String::new(),
+            globals: String::new(),
+        }
+    }
+
+    /// Version 3 over IPv4 at an interval.
+    pub fn v3(centiseconds: u32) -> Self {
+        Self { version: 3, centiseconds, ..Self::v2() }
+    }
+
+    /// Version 3 over IPv6 at an interval.
+    pub fn v6(centiseconds: u32) -> Self {
+        Self { version: 3, v6: true, centiseconds, ..Self::v2() }
+    }
+
+    /// The same with another choice of virtual MAC.
+    #[must_use]
+    pub fn with_vmac(mut self, vmac: bool) -> Self {
+        self.vmac = vmac;
+        self
+    }
+
+    /// The same with a line more in the instance.
+    #[must_use]
+    pub fn with(mut self, line: &str) -> Self {
+        self.extra.push_str(line);
+        self.extra.push('\n');
+        self
+    }
+
+    /// A name for test lists: `v3-ipv6-vmac-0.1s`.
+    pub fn name(&self) -> String {
+        let kind = match (self.version, self.v6, self.pass) {
+            (2, _, true) => "v2-pass",
+            (2, _, false) => "v2",
+            (_, true, _) => "v3-ipv6",
+            _ => "v3-ipv4",
+        };
+        let vmac = if self.vmac { "-vmac" } else { "" };
+        format!("{kind}{vmac}-{}s", f64::from(self.centiseconds) / 100.0)
+    }
+
+    /// The interval in milliseconds.
+    pub fn interval_ms(&self) -> f64 {
+        f64::from(self.centiseconds) * 10.0
+    }
+
+    /// Active_Down_Interval of a priority, in milliseconds (RFC 9568 section 6.1; RFC 3768's skew is the same at 1 s).
+    pub fn down_ms(&self, priority: u8) -> f64 {
+        3.0 * self.interval_ms() + self.skew_ms(priority)
+    }
+
+    /// Skew_Time of a priority, in milliseconds.
+    pub fn skew_ms(&self, priority: u8) -> f64 {
+        let of = if self.version == 2 { 1000.0 } else { self.interval_ms() };
+        f64::from(256 - u16::from(priority)) * of / 256.0
+    }
+
+    /// The virtual address that clients use.
+    pub fn vip(&self) -> IpAddr {
+        if self.v6 { "fd09::64".parse() } else { "10.9.0.100".parse() }.expect("an address")
+    }
+
+    /// All virtual addresses with their prefix, the advertised first one first.
+    pub fn addresses(&self) -> Vec<&'static str> {
+        if self.v6 { vec!["fe80::64/64", "fd09::64/64"] } else { vec!["10.9.0.100/24"] }
+    }
+
+    /// The virtual MAC.
+    pub fn virtual_mac(&self) -> [u8; 6] {
+        super::frames::virtual_mac(self.v6, self.vrid)
+    }
+
+    /// The whole configuration file for a priority.
+    pub fn text(&self, priority: u8) -> String {
+        let mut text = format!("global_defs {{\n    router_id lab\n{}}}\n\n", indent(&self.globals));
+        text.push_str(&self.instance("VI", self.vrid, priority, &self.addresses()));
+        text
+    }
+
+    /// One `vrrp_instance`.
+    pub fn instance(&self, name: &str, vrid: u8, priority: u8, addresses: &[&str]) -> String {
+        let mut text = format!("vrrp_instance {name} {{\n    state BACKUP\n    interface eth0\n");
+        let seconds = f64::from(self.centiseconds) / 100.0;
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    virtual_router_id {vrid}\n    priority {priority}\n    advert_int {seconds}");
+        let _ = writeln!(text, "    version {}", self.version);
+        if self.pass {
+            text.push_str("    authentication {\n        auth_type PASS\n        auth_pass s3cret\n    }\n");
+        }
+        if self.vmac {
+            text.push_str("    use_vmac\n");
+        }
+        text.push_str(&indent(&self.extra));
+        text.push_str("    virtual_ipaddress {\n");
+        for address in addresses {
+            let _ = writeln!(text, "        {address}");
+        }
+        text.push_str("    }\n}\n");
+        text
+    }
+}
+
+fn indent(lines: &str) -> String {
+    lines.lines().map(|line| format!("    {line}\n")).collect()
+}

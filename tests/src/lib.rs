@@ -1,0 +1,7 @@
+//! What Steadfast's tests share: the namespace laboratory. The tests themselves are in `tests/tests`, the command
+//! that runs all of them is `tests/run`.
+
+#![forbid(unsafe_code)]
+
+pub mod lab;
+pub mod wire;
