@@ -6,9 +6,10 @@
 mod deadlines;
 mod events;
 mod input;
-mod owed;
 mod output;
+mod owed;
 mod table;
+mod trackers;
 mod view;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,12 +23,14 @@ use crate::wire::advertisement::Form;
 use crate::wire::{Full, GROUP_V4, GROUP_V6};
 
 pub use crate::router::settings::{Announcing, ChecksumMode, Settings};
+pub use trackers::{Report, TrackerId, Weight};
 pub use view::View;
 
 use deadlines::Deadlines;
 use events::Events;
 use owed::{Debt, Owed};
 use table::Routers;
+use trackers::Trackers;
 
 /// More Virtual Routers than this on one agent have their Advertisements aligned in batches of this size,
 /// spread over the interval, so that a peer's receive queue (256 packets on Linux) never overflows.
@@ -112,6 +115,10 @@ pub enum Reason {
     ActiveResigned,
     /// The Active had less priority.
     Preempt,
+    /// A tracker of weight 0 reports again that what it looks at works.
+    TrackerUp,
+    /// A tracker of weight 0 reports a failure.
+    TrackerDown,
 }
 
 impl Reason {
@@ -129,6 +136,8 @@ impl Reason {
             Self::NoResponse => "no-response",
             Self::ActiveResigned => "active-resigned",
             Self::Preempt => "preempted",
+            Self::TrackerUp => "tracker-up",
+            Self::TrackerDown => "tracker-down",
         }
     }
 }
@@ -274,6 +283,7 @@ pub struct Agent<S: Storage> {
     interfaces: S::Interfaces<Interface>,
     deadlines: Deadlines<S>,
     owed: Owed<S>,
+    trackers: Trackers<S>,
     events: Events<S>,
     counters: GlobalCounters,
     /// No Virtual Router starts before this.
@@ -299,6 +309,7 @@ impl<S: Storage> Agent<S> {
             interfaces: Default::default(),
             deadlines: Deadlines::new(),
             owed: Owed::new(),
+            trackers: Trackers::new(),
             events: Events::new(),
             counters: GlobalCounters::default(),
             start_at: Instant::default(),
@@ -344,14 +355,17 @@ impl<S: Storage> Agent<S> {
         check_addresses(config)?;
         let interface = self.interfaces.get(settings.interface.index()).ok_or(AddError::Interface)?;
         let source = settings.source.or(interface.source(settings.family));
-        if self.routers.find(settings.interface, settings.family, settings.vrid).is_some_and(|index| {
-            self.routers.get(index).is_some_and(|router| !router.retiring)
-        }) {
+        if self
+            .routers
+            .find(settings.interface, settings.family, settings.vrid)
+            .is_some_and(|index| self.routers.get(index).is_some_and(|router| !router.retiring))
+        {
             return Err(AddError::Duplicate);
         }
         if self.routers.is_full_grown() {
             self.deadlines.grow()?;
             self.owed.grow()?;
+            self.trackers.grow()?;
             self.events.grow();
         }
         let index = self.routers.insert(Router::new(settings, source, held), config.addresses, config.excluded)?;

@@ -5,6 +5,8 @@
 //! A state owns its deadlines, so a timer that a state forbids cannot exist; and what is owed is not queued
 //! but derived from what is *wanted* against what is *held*, so that a later intent replaces an earlier one.
 
+mod hearing;
+mod owing;
 pub(crate) mod settings;
 
 use core::net::IpAddr;
@@ -13,29 +15,13 @@ use crate::agent::{EventKind, Reason, State};
 use crate::counters::{RouterCounters, bump};
 use crate::time::{Duration, Instant};
 use crate::types::{Interval, Priority, Version};
-use crate::wire::advertisement::{Fit, Form};
+use crate::wire::advertisement::Form;
 
-use settings::{Announcing, ChecksumMode, Settings};
-
-/// The least time between two immediate answers to lower-priority Advertisements: a flood of them draws at
-/// most eight a second.
-const ANSWER_SPACING: Duration = Duration::from_millis(125);
-
-/// After this long without an answer the next one announces as often as a new Active does.
-const ANSWER_QUIET: Duration = Duration::from_secs(1);
-
-/// Answers to priority 0 are merged within this time. A Backup's skew can be 4 ms, so they are not held back
-/// longer.
-const ZERO_MERGE: Duration = Duration::from_millis(2);
-
-/// How long the addresses stay after the successor's first Advertisement, for its announcement to arrive.
-const HANDOVER: Duration = Duration::from_millis(20);
+pub(crate) use hearing::Heard;
+use settings::Settings;
 
 /// The longest time that a resigned Active waits for its successor.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
-
-/// The least time between two attempts to put addresses on again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// A state and the deadlines that it has.
 #[derive(Clone, Copy, Debug)]
@@ -118,14 +104,6 @@ enum Speak {
     Resign,
 }
 
-/// An Advertisement that passed every check.
-pub(crate) struct Heard {
-    pub(crate) source: IpAddr,
-    pub(crate) priority: Option<Priority>,
-    pub(crate) interval: Interval,
-    pub(crate) fit: Fit,
-}
-
 /// One Virtual Router.
 pub(crate) struct Router {
     pub(crate) settings: Settings,
@@ -140,6 +118,10 @@ pub(crate) struct Router {
     restored: Option<Instant>,
     handover: Option<Handover>,
     speak: Speak,
+    /// What trackers add to the priority at the moment.
+    weights: i32,
+    /// How many trackers of weight 0 are down.
+    faults: u16,
     /// The second form of the same Advertisement is still to be sent.
     second_form: bool,
     /// The checksum form that `auto` has settled on.
@@ -166,6 +148,8 @@ impl Router {
             restored: None,
             handover: None,
             speak: Speak::Nothing,
+            weights: 0,
+            faults: 0,
             second_form: false,
             form: settings.first_form(),
             retiring: false,
@@ -184,9 +168,15 @@ impl Router {
         }
     }
 
-    /// The priority that takes part in the election.
+    /// The priority that takes part in the election: with the weights of trackers, but 1 to 254; the owner's
+    /// never changes.
     pub(crate) fn effective_priority(&self) -> Priority {
-        self.settings.priority
+        let base = self.settings.priority;
+        if self.weights == 0 || base.is_owner() {
+            return base;
+        }
+        let weighted = i32::from(base.get()).saturating_add(self.weights).clamp(1, 254);
+        Priority::new(weighted as u8).unwrap_or(Priority::LOWEST)
     }
 
     /// The Active as far as it is known; ourselves if we are it.
@@ -339,7 +329,11 @@ impl Router {
 
     /// Startup (RFC 9568 section 6.4.1), once the interface and the source address are there.
     pub(crate) fn start(&mut self, now: Instant, not_before: Instant, reason: Reason) -> Option<EventKind> {
-        if self.stopped || self.source.is_none() || !matches!(self.machine, Machine::Initialize { .. }) {
+        if self.stopped
+            || self.faults > 0
+            || self.source.is_none()
+            || !matches!(self.machine, Machine::Initialize { .. })
+        {
             return None;
         }
         if not_before > now {
@@ -420,273 +414,30 @@ impl Router {
         Some(EventKind::Transition { from, to, reason })
     }
 
-    // Advertisements.
+    // Trackers.
 
-    /// An Advertisement that passed every check (RFC 9568 sections 6.4.2, 6.4.3).
-    pub(crate) fn advertisement(&mut self, now: Instant, heard: &Heard) -> Option<EventKind> {
-        bump(&mut self.counters.advertisement_rcvd);
-        if heard.priority.is_none() {
-            bump(&mut self.counters.priority_zero_pkts_rcvd);
-        }
-        if heard.interval != self.settings.interval {
-            bump(&mut self.counters.interval_mismatches);
-        }
-        match self.machine {
-            Machine::Initialize { .. } => {
-                self.successor(now, heard);
-                None
-            }
-            Machine::Backup(backup) => {
-                self.heard_as_backup(now, heard, backup);
-                None
-            }
-            Machine::Active(active) => self.heard_as_active(now, heard, active),
-        }
+    /// A tracker changes the priority, or takes the router out (`faults` 1) or lets it in again (-1).
+    pub(crate) fn track(&mut self, now: Instant, weight: i32, faults: i32) -> Option<EventKind> {
+        let skew = self.skew();
+        self.weights = self.weights.saturating_add(weight);
+        self.faults = u16::try_from(i32::from(self.faults).saturating_add(faults)).unwrap_or(0);
+        self.shift(now, skew);
+        if self.faults > 0 { self.stop(now, Reason::TrackerDown, false) } else { None }
     }
 
-    /// Whether Advertisements are of interest: it runs, or waits for its successor.
-    pub(crate) fn listens(&self) -> bool {
-        !matches!(self.machine, Machine::Initialize { .. }) || self.handover.is_some()
+    /// No tracker bears on it any more.
+    pub(crate) fn clear_tracking(&mut self, now: Instant) -> Option<EventKind> {
+        let weights = self.weights;
+        let faults = i32::from(self.faults);
+        self.track(now, weights.saturating_neg(), faults.saturating_neg())
     }
 
-    /// A resigned Active hears another: with a virtual MAC that was the frame that moved the switches, so
-    /// the addresses can go; without one its announcement follows.
-    fn successor(&mut self, now: Instant, heard: &Heard) {
-        if heard.priority.is_none() {
-            return;
-        }
-        if let Some(handover) = &mut self.handover {
-            let until = if self.settings.virtual_mac { now } else { now + HANDOVER };
-            handover.until = handover.until.min(until);
-        }
-    }
-
-    fn heard_as_backup(&mut self, now: Instant, heard: &Heard, mut backup: Backup) {
-        let Some(priority) = heard.priority else {
-            // Never later than it stands: a flood of resignations must not keep the Backup waiting.
-            backup.down_at = backup.down_at.min(now + self.skew());
-            backup.waiting_for = Reason::ActiveResigned;
-            self.machine = Machine::Backup(backup);
-            return;
-        };
-        let own = self.effective_priority();
-        let preempts = self.settings.preempt || own.is_owner();
-        if priority < own && preempts {
-            let delay = self.settings.preempt_delay;
-            let hold_until = match backup.hold_until {
-                Some(until) => until,
-                None => now + delay,
-            };
-            backup.hold_until = Some(hold_until);
-            if hold_until <= now {
-                backup.waiting_for = Reason::Preempt;
-                self.machine = Machine::Backup(backup);
-                return;
-            }
-        } else {
-            backup.hold_until = None;
-        }
-        backup.active = Some(heard.source);
-        backup.patient = false;
-        backup.waiting_for = Reason::NoResponse;
-        if self.settings.version == Version::V3 {
-            backup.interval = heard.interval;
-        }
-        self.adopt(heard.fit);
-        self.machine = Machine::Backup(backup);
-        let down_at = now + self.down_interval();
+    /// Shifts the running Active_Down_Timer by the change of its skew, as keepalived does.
+    fn shift(&mut self, now: Instant, skew_before: Duration) {
+        let (skew, longest) = (self.skew(), now + self.down_interval());
         if let Machine::Backup(backup) = &mut self.machine {
-            backup.down_at = down_at;
+            backup.down_at = (backup.down_at + skew - skew_before).min(longest);
         }
-    }
-
-    fn heard_as_active(&mut self, now: Instant, heard: &Heard, mut active: Active) -> Option<EventKind> {
-        let own = self.effective_priority();
-        let Some(priority) = heard.priority else {
-            // At once, but merged with what was sent less than a moment ago.
-            let at = active.sent.map_or(now, |sent| sent + ZERO_MERGE);
-            if at <= now {
-                self.say(Speak::Advertise);
-                active.sent = Some(now);
-                active.answer_at = None;
-                active.adver_at = self.after(now);
-            } else {
-                active.answer_at = earliest([active.answer_at, Some(at), None, None]);
-            }
-            self.machine = Machine::Active(active);
-            return None;
-        };
-        bump(&mut self.counters.dual_active);
-        if priority > own || (priority == own && self.source.is_some_and(|source| heard.source > source)) {
-            self.adopt(heard.fit);
-            let interval =
-                if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
-            self.say(Speak::Farewell);
-            self.become_backup(now, interval, Some(heard.source));
-            return self.moved(now, State::Active, Reason::HigherPriority);
-        }
-        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(heard.fit, self.form) {
-            active.both_forms = true;
-        }
-        let news = active.rival.is_none_or(|(source, _)| source != heard.source);
-        active.rival = Some((heard.source, now));
-        self.answer(now, &mut active);
-        self.machine = Machine::Active(active);
-        news.then_some(EventKind::DualActive { rival: heard.source })
-    }
-
-    /// Another Active of less right: advertise and announce again at once (RFC 9568 section 6.4.3), but not
-    /// so often that a flood of such Advertisements is amplified.
-    fn answer(&mut self, now: Instant, active: &mut Active) {
-        if !self.settings.answer_lower {
-            return;
-        }
-        let Announcing { lower_repeat, lower_delay, .. } = self.settings.announcing;
-        match active.answered {
-            Some(answered) if now < answered + ANSWER_SPACING => {
-                bump(&mut self.counters.answers_held_back);
-                return;
-            }
-            Some(answered) if now < answered + ANSWER_QUIET => active.announce(1),
-            _ => active.announce(lower_repeat.max(1)),
-        }
-        active.answered = Some(now);
-        active.repeat_at = lower_delay.map(|delay| now + delay);
-        self.say(Speak::Advertise);
-    }
-
-    /// `auto` takes over the checksum form of an Active that it has accepted.
-    fn adopt(&mut self, fit: Fit) {
-        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(fit, self.form) {
-            self.form = other(self.form);
-        }
-    }
-
-    // What is owed.
-
-    fn say(&mut self, speak: Speak) {
-        self.speak = speak;
-        self.second_form = false;
-    }
-
-    pub(crate) fn owes_advertisement(&self) -> bool {
-        self.speak != Speak::Nothing
-    }
-
-    /// The next Advertisement that is owed: its priority and checksum form.
-    pub(crate) fn advertise(&mut self, now: Instant) -> Option<(Option<Priority>, Form)> {
-        let priority = match self.speak {
-            Speak::Nothing => return None,
-            Speak::Advertise | Speak::Farewell => Some(self.effective_priority()),
-            Speak::Resign => None,
-        };
-        let mut both = false;
-        if let Machine::Active(active) = &mut self.machine {
-            active.sent = Some(now);
-            active.answer_at = None;
-            both = active.both_forms;
-        }
-        let form = if self.second_form { other(self.form) } else { self.form };
-        if both && !self.second_form {
-            self.second_form = true;
-        } else {
-            self.say(Speak::Nothing);
-        }
-        bump(&mut self.counters.advertisement_sent);
-        if priority.is_none() {
-            bump(&mut self.counters.priority_zero_pkts_sent);
-        }
-        Some((priority, form))
-    }
-
-    pub(crate) fn owes_release(&self) -> bool {
-        !self.wanted() && matches!(self.held, Held::Acquiring | Held::Acquired | Held::Missing(_))
-    }
-
-    pub(crate) fn release(&mut self) -> u32 {
-        self.held = Held::Releasing;
-        self.generation = self.generation.wrapping_add(1);
-        self.generation
-    }
-
-    pub(crate) fn owes_acquisition(&self) -> bool {
-        matches!(self.machine, Machine::Active(_)) && matches!(self.held, Held::Nothing | Held::Releasing)
-    }
-
-    pub(crate) fn acquire(&mut self) -> u32 {
-        self.held = Held::Acquiring;
-        self.generation = self.generation.wrapping_add(1);
-        self.generation
-    }
-
-    /// The port's report on an acquisition or a release; stale ones are ignored.
-    pub(crate) fn done(&mut self, now: Instant, generation: u32, success: bool) {
-        if generation != self.generation {
-            return;
-        }
-        if !success {
-            bump(&mut self.counters.address_failures);
-        }
-        match (self.held, success) {
-            (Held::Acquiring, true) => {
-                self.held = Held::Acquired;
-                let announcing = self.settings.announcing;
-                if let Machine::Active(active) = &mut self.machine {
-                    active.announce(announcing.repeat);
-                    active.repeat_at = announcing.delay.map(|delay| now + delay);
-                    active.refresh_at = announcing.refresh.map(|every| now + every);
-                }
-            }
-            (Held::Acquiring, false) => self.held = Held::Missing(now + RETRY),
-            // What could not be taken off is not ours to keep trying at: the port has said so.
-            (Held::Releasing, _) => self.held = Held::Nothing,
-            _ => {}
-        }
-    }
-
-    /// Somebody else took one of the addresses away: put it back, at most once a second.
-    pub(crate) fn lost(&mut self, now: Instant) {
-        if self.held == Held::Acquired && self.wanted() {
-            bump(&mut self.counters.addresses_lost);
-            let at = self.restored.map_or(now, |restored| now.max(restored + RETRY));
-            self.restored = Some(at);
-            self.held = Held::Missing(at);
-        }
-    }
-
-    /// The addresses have to be put on again, because they were configured anew.
-    pub(crate) fn reacquire(&mut self) {
-        if self.holds() && matches!(self.machine, Machine::Active(_)) {
-            self.held = Held::Nothing;
-        }
-    }
-
-    pub(crate) fn owes_announcement(&self, addresses: u16) -> bool {
-        match self.machine {
-            Machine::Active(active) => self.held == Held::Acquired && active.rounds > 0 && addresses > 0,
-            _ => false,
-        }
-    }
-
-    /// The index of the address that is to be announced now, of `addresses`.
-    pub(crate) fn announce(&mut self, addresses: u16) -> Option<u16> {
-        let Machine::Active(active) = &mut self.machine else { return None };
-        let index = active.cursor.min(addresses.saturating_sub(1));
-        active.cursor = index.saturating_add(1);
-        if active.cursor >= addresses {
-            active.cursor = 0;
-            active.rounds = active.rounds.saturating_sub(1);
-        }
-        Some(index)
-    }
-
-    pub(crate) fn owes_retirement(&self) -> bool {
-        self.retiring && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
-    }
-
-    /// Whether the port may end as far as this Virtual Router is concerned.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.stopped && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
     }
 
     /// New settings for the same Virtual Router; timers move only as far as the settings demand.
@@ -697,8 +448,6 @@ impl Router {
         }
         let old = core::mem::replace(&mut self.settings, settings);
         let was_owner = old.priority.is_owner();
-        let down = self.down_interval();
-        let new_skew = self.skew();
         let after = self.after(now);
         match &mut self.machine {
             Machine::Initialize { .. } => {}
@@ -706,8 +455,6 @@ impl Router {
                 if backup.active.is_none() || settings.version == Version::V2 {
                     backup.interval = settings.interval;
                 }
-                // The running timer is shifted by the change of its skew, as in keepalived.
-                backup.down_at = (backup.down_at + new_skew - skew).min(now + down);
                 if settings.priority.is_owner() && !was_owner {
                     return self.become_active(now, Reason::Reconfigured);
                 }
@@ -719,26 +466,8 @@ impl Router {
                 }
             }
         }
+        self.shift(now, skew);
         None
-    }
-}
-
-impl Active {
-    /// Starts a burst of `rounds` over all addresses; a longer one that is under way goes on.
-    fn announce(&mut self, rounds: u8) {
-        self.rounds = self.rounds.max(rounds);
-        self.cursor = 0;
-    }
-}
-
-fn fits_only_other(fit: Fit, form: Form) -> bool {
-    matches!((fit, form), (Fit::Plain, Form::PseudoHeader) | (Fit::PseudoHeader, Form::Plain))
-}
-
-fn other(form: Form) -> Form {
-    match form {
-        Form::PseudoHeader => Form::Plain,
-        Form::Plain => Form::PseudoHeader,
     }
 }
 

@@ -21,18 +21,21 @@ pub trait Storage {
     type Interfaces<T>: Table<T>;
     /// Transitions that wait to be notified, at least one; the oldest is lost when it is full.
     type Transitions<T>: Table<T>;
+    /// Trackers, and the links between them and Virtual Routers: as many of each.
+    type Trackers<T>: Table<T>;
 }
 
-/// Fixed memory: up to `R` Virtual Routers, `A` virtual addresses in all, `I` interfaces and `T`
-/// transitions that wait.
+/// Fixed memory: up to `R` Virtual Routers, `A` virtual addresses in all, `I` interfaces, `T` transitions
+/// that wait, `K` trackers and as many links from trackers to Virtual Routers.
 #[derive(Clone, Copy, Debug)]
-pub struct Fixed<const R: usize, const A: usize, const I: usize, const T: usize>;
+pub struct Fixed<const R: usize, const A: usize, const I: usize, const T: usize, const K: usize = 0>;
 
-impl<const R: usize, const A: usize, const I: usize, const T: usize> Storage for Fixed<R, A, I, T> {
+impl<const R: usize, const A: usize, const I: usize, const T: usize, const K: usize> Storage for Fixed<R, A, I, T, K> {
     type Routers<U> = heapless::Vec<U, R>;
     type Addresses<U> = heapless::Vec<U, A>;
     type Interfaces<U> = heapless::Vec<U, I>;
     type Transitions<U> = heapless::Vec<U, T>;
+    type Trackers<U> = heapless::Vec<U, K>;
 }
 
 impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {

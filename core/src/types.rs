@@ -135,20 +135,12 @@ impl Interval {
 
     /// An interval of version 3; `None` outside 1 to 4095 centiseconds.
     pub const fn from_centiseconds(centiseconds: u16) -> Option<Self> {
-        if centiseconds == 0 || centiseconds > 4095 {
-            None
-        } else {
-            Some(Self { centiseconds })
-        }
+        if centiseconds == 0 || centiseconds > 4095 { None } else { Some(Self { centiseconds }) }
     }
 
     /// An interval of version 2; `None` for 0.
     pub const fn from_seconds(seconds: u8) -> Option<Self> {
-        if seconds == 0 {
-            None
-        } else {
-            Some(Self { centiseconds: (seconds as u16).saturating_mul(100) })
-        }
+        if seconds == 0 { None } else { Some(Self { centiseconds: (seconds as u16).saturating_mul(100) }) }
     }
 
     /// The interval in centiseconds, 1 to 25,500.
@@ -159,11 +151,7 @@ impl Interval {
     /// The interval in whole seconds, if it is one that version 2 can carry.
     pub const fn seconds(self) -> Option<u8> {
         let seconds = self.centiseconds / 100;
-        if self.centiseconds.is_multiple_of(100) && seconds >= 1 && seconds <= 255 {
-            Some(seconds as u8)
-        } else {
-            None
-        }
+        if self.centiseconds.is_multiple_of(100) && seconds >= 1 && seconds <= 255 { Some(seconds as u8) } else { None }
     }
 
     /// The interval as a span of time.

@@ -168,13 +168,7 @@ impl<S: Storage> Agent<S> {
 
     /// The port has finished an [`Action::Acquire`](crate::agent::Action::Acquire) or
     /// [`Action::Release`](crate::agent::Action::Release), or failed to.
-    pub fn handle_done(
-        &mut self,
-        now: Instant,
-        id: RouterId,
-        generation: Generation,
-        result: Result<(), Refused>,
-    ) {
+    pub fn handle_done(&mut self, now: Instant, id: RouterId, generation: Generation, result: Result<(), Refused>) {
         let Some(index) = self.routers.index(id) else { return };
         if let Some(router) = self.routers.get_mut(index) {
             router.done(now, generation.0, result.is_ok());

@@ -1,8 +1,8 @@
 //! What comes out: one action at a time, in the order that keeps an election prompt, and the bytes of an
 //! Advertisement.
 
-use crate::agent::{Action, Agent, Generation, RouterId};
 use crate::agent::owed::Debt;
+use crate::agent::{Action, Agent, Generation, RouterId};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
 use crate::types::Priority;
@@ -53,13 +53,7 @@ impl<S: Storage> Agent<S> {
 
     /// Writes the payload of an [`Action::Advertise`] into `buffer`; its length. The envelope is the source
     /// address in the [view](Agent::view) and the [group](Agent::group).
-    pub fn emit(
-        &self,
-        id: RouterId,
-        priority: Option<Priority>,
-        form: Form,
-        buffer: &mut [u8],
-    ) -> Result<usize, Full> {
+    pub fn emit(&self, id: RouterId, priority: Option<Priority>, form: Form, buffer: &mut [u8]) -> Result<usize, Full> {
         let index = self.routers.index(id).ok_or(Full)?;
         let router = self.routers.get(index).ok_or(Full)?;
         let settings = &router.settings;
@@ -110,6 +104,7 @@ impl<S: Storage> Agent<S> {
         if self.routers.mark_idle(index, true) {
             self.busy = self.busy.saturating_sub(1);
         }
+        self.trackers.forget(index);
         self.routers.remove(index);
     }
 }

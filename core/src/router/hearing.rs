@@ -1,0 +1,186 @@
+//! What an Advertisement does to a Virtual Router (RFC 9568 sections 6.4.2 and 6.4.3), once it has passed
+//! every check.
+
+use core::net::IpAddr;
+
+use super::settings::{Announcing, ChecksumMode};
+use super::{Active, Backup, Machine, Router, Speak, earliest};
+use crate::agent::{EventKind, Reason, State};
+use crate::counters::bump;
+use crate::time::{Duration, Instant};
+use crate::types::{Interval, Priority, Version};
+use crate::wire::advertisement::{Fit, Form};
+
+/// The least time between two immediate answers to lower-priority Advertisements: a flood of them draws at
+/// most eight a second.
+const ANSWER_SPACING: Duration = Duration::from_millis(125);
+
+/// After this long without an answer the next one announces as often as a new Active does.
+const ANSWER_QUIET: Duration = Duration::from_secs(1);
+
+/// Answers to priority 0 are merged within this time. A Backup's skew can be 4 ms, so they are not held back
+/// longer.
+const ZERO_MERGE: Duration = Duration::from_millis(2);
+
+/// How long the addresses stay after the successor's first Advertisement, for its announcement to arrive.
+const HANDOVER: Duration = Duration::from_millis(20);
+
+/// An Advertisement that passed every check.
+pub(crate) struct Heard {
+    pub(crate) source: IpAddr,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) interval: Interval,
+    pub(crate) fit: Fit,
+}
+
+impl Router {
+    /// An Advertisement that passed every check (RFC 9568 sections 6.4.2, 6.4.3).
+    pub(crate) fn advertisement(&mut self, now: Instant, heard: &Heard) -> Option<EventKind> {
+        bump(&mut self.counters.advertisement_rcvd);
+        if heard.priority.is_none() {
+            bump(&mut self.counters.priority_zero_pkts_rcvd);
+        }
+        if heard.interval != self.settings.interval {
+            bump(&mut self.counters.interval_mismatches);
+        }
+        match self.machine {
+            Machine::Initialize { .. } => {
+                self.successor(now, heard);
+                None
+            }
+            Machine::Backup(backup) => {
+                self.heard_as_backup(now, heard, backup);
+                None
+            }
+            Machine::Active(active) => self.heard_as_active(now, heard, active),
+        }
+    }
+
+    /// Whether Advertisements are of interest: it runs, or waits for its successor.
+    pub(crate) fn listens(&self) -> bool {
+        !matches!(self.machine, Machine::Initialize { .. }) || self.handover.is_some()
+    }
+
+    /// A resigned Active hears another: with a virtual MAC that was the frame that moved the switches, so
+    /// the addresses can go; without one its announcement follows.
+    fn successor(&mut self, now: Instant, heard: &Heard) {
+        if heard.priority.is_none() {
+            return;
+        }
+        if let Some(handover) = &mut self.handover {
+            let until = if self.settings.virtual_mac { now } else { now + HANDOVER };
+            handover.until = handover.until.min(until);
+        }
+    }
+
+    fn heard_as_backup(&mut self, now: Instant, heard: &Heard, mut backup: Backup) {
+        let Some(priority) = heard.priority else {
+            // Never later than it stands: a flood of resignations must not keep the Backup waiting.
+            backup.down_at = backup.down_at.min(now + self.skew());
+            backup.waiting_for = Reason::ActiveResigned;
+            self.machine = Machine::Backup(backup);
+            return;
+        };
+        let own = self.effective_priority();
+        let preempts = self.settings.preempt || own.is_owner();
+        if priority < own && preempts {
+            let delay = self.settings.preempt_delay;
+            let hold_until = match backup.hold_until {
+                Some(until) => until,
+                None => now + delay,
+            };
+            backup.hold_until = Some(hold_until);
+            if hold_until <= now {
+                backup.waiting_for = Reason::Preempt;
+                self.machine = Machine::Backup(backup);
+                return;
+            }
+        } else {
+            backup.hold_until = None;
+        }
+        backup.active = Some(heard.source);
+        backup.patient = false;
+        backup.waiting_for = Reason::NoResponse;
+        if self.settings.version == Version::V3 {
+            backup.interval = heard.interval;
+        }
+        self.adopt(heard.fit);
+        self.machine = Machine::Backup(backup);
+        let down_at = now + self.down_interval();
+        if let Machine::Backup(backup) = &mut self.machine {
+            backup.down_at = down_at;
+        }
+    }
+
+    fn heard_as_active(&mut self, now: Instant, heard: &Heard, mut active: Active) -> Option<EventKind> {
+        let own = self.effective_priority();
+        let Some(priority) = heard.priority else {
+            // At once, but merged with what was sent less than a moment ago.
+            let at = active.sent.map_or(now, |sent| sent + ZERO_MERGE);
+            if at <= now {
+                self.say(Speak::Advertise);
+                active.sent = Some(now);
+                active.answer_at = None;
+                active.adver_at = self.after(now);
+            } else {
+                active.answer_at = earliest([active.answer_at, Some(at), None, None]);
+            }
+            self.machine = Machine::Active(active);
+            return None;
+        };
+        bump(&mut self.counters.dual_active);
+        if priority > own || (priority == own && self.source.is_some_and(|source| heard.source > source)) {
+            self.adopt(heard.fit);
+            let interval = if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
+            self.say(Speak::Farewell);
+            self.become_backup(now, interval, Some(heard.source));
+            return self.moved(now, State::Active, Reason::HigherPriority);
+        }
+        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(heard.fit, self.form) {
+            active.both_forms = true;
+        }
+        let news = active.rival.is_none_or(|(source, _)| source != heard.source);
+        active.rival = Some((heard.source, now));
+        self.answer(now, &mut active);
+        self.machine = Machine::Active(active);
+        news.then_some(EventKind::DualActive { rival: heard.source })
+    }
+
+    /// Another Active of less right: advertise and announce again at once (RFC 9568 section 6.4.3), but not
+    /// so often that a flood of such Advertisements is amplified.
+    fn answer(&mut self, now: Instant, active: &mut Active) {
+        if !self.settings.answer_lower {
+            return;
+        }
+        let Announcing { lower_repeat, lower_delay, .. } = self.settings.announcing;
+        match active.answered {
+            Some(answered) if now < answered + ANSWER_SPACING => {
+                bump(&mut self.counters.answers_held_back);
+                return;
+            }
+            Some(answered) if now < answered + ANSWER_QUIET => active.announce(1),
+            _ => active.announce(lower_repeat.max(1)),
+        }
+        active.answered = Some(now);
+        active.repeat_at = lower_delay.map(|delay| now + delay);
+        self.say(Speak::Advertise);
+    }
+
+    /// `auto` takes over the checksum form of an Active that it has accepted.
+    fn adopt(&mut self, fit: Fit) {
+        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(fit, self.form) {
+            self.form = other(self.form);
+        }
+    }
+}
+
+fn fits_only_other(fit: Fit, form: Form) -> bool {
+    matches!((fit, form), (Fit::Plain, Form::PseudoHeader) | (Fit::PseudoHeader, Form::Plain))
+}
+
+pub(super) fn other(form: Form) -> Form {
+    match form {
+        Form::PseudoHeader => Form::Plain,
+        Form::Plain => Form::PseudoHeader,
+    }
+}

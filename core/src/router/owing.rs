@@ -1,0 +1,147 @@
+//! What a Virtual Router owes the world: what is to be said, put on, taken off and announced. It is not
+//! queued but derived, from what is wanted and what is held, so that a later intent replaces an earlier one.
+
+use super::hearing::other;
+use super::{Active, Held, Machine, Router, Speak};
+use crate::counters::bump;
+use crate::time::{Duration, Instant};
+use crate::types::Priority;
+use crate::wire::advertisement::Form;
+
+/// The least time between two attempts to put addresses on again.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Router {
+    pub(super) fn say(&mut self, speak: Speak) {
+        self.speak = speak;
+        self.second_form = false;
+    }
+
+    pub(crate) fn owes_advertisement(&self) -> bool {
+        self.speak != Speak::Nothing
+    }
+
+    /// The next Advertisement that is owed: its priority and checksum form.
+    pub(crate) fn advertise(&mut self, now: Instant) -> Option<(Option<Priority>, Form)> {
+        let priority = match self.speak {
+            Speak::Nothing => return None,
+            Speak::Advertise | Speak::Farewell => Some(self.effective_priority()),
+            Speak::Resign => None,
+        };
+        let mut both = false;
+        if let Machine::Active(active) = &mut self.machine {
+            active.sent = Some(now);
+            active.answer_at = None;
+            both = active.both_forms;
+        }
+        let form = if self.second_form { other(self.form) } else { self.form };
+        if both && !self.second_form {
+            self.second_form = true;
+        } else {
+            self.say(Speak::Nothing);
+        }
+        bump(&mut self.counters.advertisement_sent);
+        if priority.is_none() {
+            bump(&mut self.counters.priority_zero_pkts_sent);
+        }
+        Some((priority, form))
+    }
+
+    pub(crate) fn owes_release(&self) -> bool {
+        !self.wanted() && matches!(self.held, Held::Acquiring | Held::Acquired | Held::Missing(_))
+    }
+
+    pub(crate) fn release(&mut self) -> u32 {
+        self.held = Held::Releasing;
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
+    pub(crate) fn owes_acquisition(&self) -> bool {
+        matches!(self.machine, Machine::Active(_)) && matches!(self.held, Held::Nothing | Held::Releasing)
+    }
+
+    pub(crate) fn acquire(&mut self) -> u32 {
+        self.held = Held::Acquiring;
+        self.generation = self.generation.wrapping_add(1);
+        self.generation
+    }
+
+    /// The port's report on an acquisition or a release; stale ones are ignored.
+    pub(crate) fn done(&mut self, now: Instant, generation: u32, success: bool) {
+        if generation != self.generation {
+            return;
+        }
+        if !success {
+            bump(&mut self.counters.address_failures);
+        }
+        match (self.held, success) {
+            (Held::Acquiring, true) => {
+                self.held = Held::Acquired;
+                let announcing = self.settings.announcing;
+                if let Machine::Active(active) = &mut self.machine {
+                    active.announce(announcing.repeat);
+                    active.repeat_at = announcing.delay.map(|delay| now + delay);
+                    active.refresh_at = announcing.refresh.map(|every| now + every);
+                }
+            }
+            (Held::Acquiring, false) => self.held = Held::Missing(now + RETRY),
+            // What could not be taken off is not ours to keep trying at: the port has said so.
+            (Held::Releasing, _) => self.held = Held::Nothing,
+            _ => {}
+        }
+    }
+
+    /// Somebody else took one of the addresses away: put it back, at most once a second.
+    pub(crate) fn lost(&mut self, now: Instant) {
+        if self.held == Held::Acquired && self.wanted() {
+            bump(&mut self.counters.addresses_lost);
+            let at = self.restored.map_or(now, |restored| now.max(restored + RETRY));
+            self.restored = Some(at);
+            self.held = Held::Missing(at);
+        }
+    }
+
+    /// The addresses have to be put on again, because they were configured anew.
+    pub(crate) fn reacquire(&mut self) {
+        if self.holds() && matches!(self.machine, Machine::Active(_)) {
+            self.held = Held::Nothing;
+        }
+    }
+
+    pub(crate) fn owes_announcement(&self, addresses: u16) -> bool {
+        match self.machine {
+            Machine::Active(active) => self.held == Held::Acquired && active.rounds > 0 && addresses > 0,
+            _ => false,
+        }
+    }
+
+    /// The index of the address that is to be announced now, of `addresses`.
+    pub(crate) fn announce(&mut self, addresses: u16) -> Option<u16> {
+        let Machine::Active(active) = &mut self.machine else { return None };
+        let index = active.cursor.min(addresses.saturating_sub(1));
+        active.cursor = index.saturating_add(1);
+        if active.cursor >= addresses {
+            active.cursor = 0;
+            active.rounds = active.rounds.saturating_sub(1);
+        }
+        Some(index)
+    }
+
+    pub(crate) fn owes_retirement(&self) -> bool {
+        self.retiring && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
+    }
+
+    /// Whether the port may end as far as this Virtual Router is concerned.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stopped && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
+    }
+}
+
+impl Active {
+    /// Starts a burst of `rounds` over all addresses; a longer one that is under way goes on.
+    pub(super) fn announce(&mut self, rounds: u8) {
+        self.rounds = self.rounds.max(rounds);
+        self.cursor = 0;
+    }
+}
