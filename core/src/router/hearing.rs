@@ -91,6 +91,7 @@ impl Router {
             };
             backup.hold_until = Some(hold_until);
             if hold_until <= now {
+                backup.active = Some(heard.source);
                 backup.waiting_for = Reason::Preempt;
                 self.machine = Machine::Backup(backup);
                 return;
