@@ -1,0 +1,266 @@
+//! The command line: words in, a [`Command`] out, and the help texts. Reading it touches nothing but the
+//! arguments; doing what it says is in `main.rs` and the modules that it calls.
+
+mod help;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use lexopt::{Arg, Parser, ValueExt};
+use log::LevelFilter;
+
+use crate::control;
+
+/// The configuration files that are looked for, in this order, without `--config`.
+pub const CONFIG_PATHS: [&str; 2] = ["/etc/steadfast/steadfast.conf", "/etc/keepalived/keepalived.conf"];
+
+/// The exit status of a command line that cannot be understood (EX_USAGE of sysexits.h), which none of the
+/// commands uses for anything else.
+pub const EXIT_USAGE: u8 = 64;
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `run`: be the agent.
+    Run(RunOptions),
+    /// `check`: say what is wrong with a configuration file.
+    Check(CheckOptions),
+    /// `status`: show a running agent's state.
+    Status(StatusOptions),
+    /// `reload`: have a running agent read its file again.
+    Reload {
+        /// Its control socket.
+        control: PathBuf,
+    },
+    /// `demo`: two agents on a LAN of their own.
+    Demo,
+    /// `--help`, anywhere: print this.
+    Help(&'static str),
+    /// `--version`.
+    Version,
+}
+
+/// The options of `run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// The configuration file; `None`: see [`find_config`].
+    pub config: Option<PathBuf>,
+    /// Where the control socket shall be.
+    pub control: PathBuf,
+    /// The least important lines that are logged.
+    pub log_level: LevelFilter,
+}
+
+/// The options of `check`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// The configuration file; `None`: see [`find_config`].
+    pub config: Option<PathBuf>,
+    /// Warnings count as errors.
+    pub strict: bool,
+    /// Findings as JSON.
+    pub json: bool,
+}
+
+/// The options of `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusOptions {
+    /// The agent's control socket.
+    pub control: PathBuf,
+    /// The document as JSON instead of tables.
+    pub json: bool,
+}
+
+/// The command line cannot be understood; one sentence says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; see `steadfast --help`", self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The command of these arguments, the program's name not among them.
+///
+/// # Errors
+/// No command, an unknown one, or an option that it does not have.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
+    let mut parser = Parser::from_args(arguments);
+    let Some(first) = parser.next()? else {
+        return Err(UsageError("no command is given".into()));
+    };
+    match first {
+        Arg::Value(word) => match word.to_str() {
+            Some("run") => run(parser),
+            Some("check") => check(parser),
+            Some("status") => status(parser),
+            Some("reload") => reload(parser),
+            Some("demo") => demo(parser),
+            Some("help") => Ok(Command::Help(help::MAIN)),
+            _ => Err(UsageError(format!("there is no command {word:?}"))),
+        },
+        Arg::Short('h') | Arg::Long("help") => Ok(Command::Help(help::MAIN)),
+        Arg::Short('V') | Arg::Long("version") => Ok(Command::Version),
+        other => Err(other.unexpected().into()),
+    }
+}
+
+fn run(mut parser: Parser) -> Result<Command, UsageError> {
+    let mut options = RunOptions { config: None, control: control::DEFAULT_PATH.into(), log_level: LevelFilter::Info };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('c') | Arg::Long("config") => options.config = Some(parser.value()?.into()),
+            Arg::Long("control") => options.control = parser.value()?.into(),
+            Arg::Long("log-level") => options.log_level = level(&parser.value()?)?,
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::RUN)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Run(options))
+}
+
+fn check(mut parser: Parser) -> Result<Command, UsageError> {
+    let mut options = CheckOptions { config: None, strict: false, json: false };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Short('c') | Arg::Long("config") => options.config = Some(parser.value()?.into()),
+            Arg::Long("strict") => options.strict = true,
+            Arg::Long("json") => options.json = true,
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::CHECK)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Check(options))
+}
+
+fn status(mut parser: Parser) -> Result<Command, UsageError> {
+    let mut options = StatusOptions { control: control::DEFAULT_PATH.into(), json: false };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("control") => options.control = parser.value()?.into(),
+            Arg::Long("json") => options.json = true,
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::STATUS)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Status(options))
+}
+
+fn reload(mut parser: Parser) -> Result<Command, UsageError> {
+    let mut control = control::DEFAULT_PATH.into();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("control") => control = parser.value()?.into(),
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::RELOAD)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Reload { control })
+}
+
+fn demo(mut parser: Parser) -> Result<Command, UsageError> {
+    match parser.next()? {
+        None => Ok(Command::Demo),
+        Some(Arg::Short('h') | Arg::Long("help")) => Ok(Command::Help(help::DEMO)),
+        Some(other) => Err(other.unexpected().into()),
+    }
+}
+
+fn level(word: &OsString) -> Result<LevelFilter, UsageError> {
+    let level = word.clone().string()?;
+    level.parse().map_err(|_| UsageError(format!("{level:?} is no log level: use error, warn, info, debug or trace")))
+}
+
+/// The configuration file to use: the given one, else the first of [`CONFIG_PATHS`] that exists.
+///
+/// # Errors
+/// None is given and none exists; the sentence says so.
+pub fn find_config(given: Option<&Path>) -> Result<PathBuf, String> {
+    let exists = || CONFIG_PATHS.iter().map(PathBuf::from).find(|path| path.exists());
+    given.map(Path::to_owned).or_else(exists).ok_or_else(|| {
+        format!(
+            "no configuration: neither {} nor {} exists; name one with --config FILE",
+            CONFIG_PATHS[0], CONFIG_PATHS[1]
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        parse(line.split_whitespace().map(OsString::from)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn run_has_defaults() {
+        let options =
+            RunOptions { config: None, control: "/run/steadfast/control.sock".into(), log_level: LevelFilter::Info };
+        assert_eq!(parsed("run"), Ok(Command::Run(options)));
+    }
+
+    #[test]
+    fn options_are_taken_in_every_usual_spelling() {
+        let options = RunOptions { config: Some("/a".into()), control: "/b".into(), log_level: LevelFilter::Debug };
+        for line in [
+            "run --config /a --control /b --log-level debug",
+            "run -c /a --control=/b --log-level=DEBUG",
+            "run -c/a --log-level debug --control /b",
+        ] {
+            assert_eq!(parsed(line), Ok(Command::Run(options.clone())), "{line}");
+        }
+        let options = CheckOptions { config: Some("/a".into()), strict: true, json: true };
+        assert_eq!(parsed("check --json --strict --config=/a"), Ok(Command::Check(options)));
+        let options = StatusOptions { control: "/b".into(), json: true };
+        assert_eq!(parsed("status --json --control /b"), Ok(Command::Status(options)));
+        assert_eq!(parsed("reload --control /b"), Ok(Command::Reload { control: "/b".into() }));
+        assert_eq!(parsed("demo"), Ok(Command::Demo));
+        assert_eq!(parsed("--version"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn every_command_has_its_help() {
+        assert_eq!(parsed("--help"), Ok(Command::Help(help::MAIN)));
+        for command in ["run", "check", "status", "reload", "demo"] {
+            let Ok(Command::Help(text)) = parsed(&format!("{command} --help")) else {
+                panic!("{command} has no help");
+            };
+            assert!(text.starts_with(&format!("Usage: steadfast {command}")), "{text}");
+            assert!(help::MAIN.contains(&format!("\n  {command} ")));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said_in_one_sentence() {
+        for (line, sentence) in [
+            ("", "no command is given; see `steadfast --help`"),
+            ("start", "there is no command \"start\"; see `steadfast --help`"),
+            ("run --config", "missing argument for option '--config'; see `steadfast --help`"),
+            ("run --strict", "invalid option '--strict'; see `steadfast --help`"),
+            ("status extra", "unexpected argument \"extra\"; see `steadfast --help`"),
+            ("demo --json", "invalid option '--json'; see `steadfast --help`"),
+            (
+                "run --log-level loud",
+                "\"loud\" is no log level: use error, warn, info, debug or trace; see `steadfast --help`",
+            ),
+        ] {
+            assert_eq!(parsed(line), Err(sentence.into()));
+        }
+    }
+
+    #[test]
+    fn a_given_configuration_is_taken_as_it_is() {
+        assert_eq!(find_config(Some(Path::new("/nowhere"))), Ok("/nowhere".into()));
+    }
+}

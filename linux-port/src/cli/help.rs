@@ -1,0 +1,93 @@
+//! The help texts, the place where options and exit statuses are written down for users.
+
+pub(super) const MAIN: &str = "\
+Usage: steadfast COMMAND [OPTION]...
+
+A VRRP agent (versions 2 and 3, IPv4 and IPv6) that reads keepalived.conf.
+
+Commands:
+  run      Be the agent, in the foreground
+  check    Say what is wrong with a configuration file
+  status   Show the state of a running agent
+  reload   Have a running agent read its configuration again
+  demo     Watch two agents elect, fail over and hand back, on a LAN of their own
+
+Options:
+  -h, --help      Print help; after a command, that command's
+  -V, --version   Print the version
+
+Exit status: 0 if all is well, 64 if the command line cannot be understood, and what
+each command's help says.
+";
+
+pub(super) const RUN: &str = "\
+Usage: steadfast run [OPTION]...
+
+Runs the agent in the foreground, as root (or with CAP_NET_ADMIN and CAP_NET_RAW).
+Log lines go to stderr. SIGHUP reads the configuration again and swaps it in if it is
+valid; SIGTERM and SIGINT hand over to the other routers and stop.
+
+Options:
+  -c, --config FILE    The configuration file; default: /etc/steadfast/steadfast.conf,
+                       and if there is none, /etc/keepalived/keepalived.conf
+      --control PATH   The control socket; default: /run/steadfast/control.sock
+      --log-level L    error, warn, info (the default), debug or trace
+  -h, --help           Print this help
+
+Exit status: 0 stopped as asked, 1 could not start or had to give up, 2 the
+configuration has nothing that can be run.
+";
+
+pub(super) const CHECK: &str = "\
+Usage: steadfast check [OPTION]...
+
+Reads a configuration file and prints what is to be said about it, a line each:
+file:line:column: severity: message. Needs no privileges and changes nothing.
+
+Options:
+  -c, --config FILE   The configuration file; default: as for `steadfast run`
+      --strict        Count warnings as errors
+      --json          Print the findings as one JSON document
+  -h, --help          Print this help
+
+Exit status: 0 clean, 1 warnings, 2 errors, or the file cannot be read.
+";
+
+pub(super) const STATUS: &str = "\
+Usage: steadfast status [OPTION]...
+
+Shows the Virtual Routers, interfaces and counters of the agent that runs here.
+
+Options:
+      --control PATH   Its control socket; default: /run/steadfast/control.sock
+      --json           Print one JSON document, versioned by its field \"schema\"
+  -h, --help           Print this help
+
+Exit status: 0, or 1 if no agent answers.
+";
+
+pub(super) const RELOAD: &str = "\
+Usage: steadfast reload [OPTION]...
+
+Has the running agent read its configuration again, and prints what is to be said
+about it. A configuration that is not valid changes nothing.
+
+Options:
+      --control PATH   Its control socket; default: /run/steadfast/control.sock
+  -h, --help           Print this help
+
+Exit status: 0 it is in force, 1 no agent answers, 2 it is not valid and the old one
+stays in force.
+";
+
+pub(super) const DEMO: &str = "\
+Usage: steadfast demo
+
+Builds a LAN of two routers and a client in private network namespaces, runs two real
+agents on it, cuts the Active off, lets it return, stops it gracefully, and probes the
+virtual address every millisecond meanwhile. Ends in about 20 seconds with a timeline
+and a table of the gaps, and leaves nothing behind. Runs as root, or without where user
+namespaces are allowed.
+
+Exit status: 0, or 1 if a router was in a wrong state or the demo cannot run here.
+";

@@ -1,0 +1,136 @@
+//! The asking side of the control socket, for the command line: one request, one answer, one deadline for
+//! all of it.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use super::{Failure, Reloaded, Verb};
+use crate::status::{SCHEMA, Snapshot};
+
+/// How long one request may take, from connecting to the last byte.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest answer that is read: some 100,000 Virtual Routers.
+const ANSWER_BYTES: u64 = 128 << 20;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum AskError {
+    /// Nobody answers on the socket.
+    Connect(io::Error),
+    /// The connection broke or took too long.
+    Exchange(io::Error),
+    /// The answer is not one that this version understands.
+    Garbled(serde_json::Error),
+    /// The answer's schema is another than ours.
+    Schema(u64),
+    /// The agent says why not.
+    Refused(String),
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                f.write_str("no agent is running there")
+            }
+            Self::Connect(error) => write!(f, "cannot connect: {error}"),
+            Self::Exchange(error) if is_timeout(error) => f.write_str("the agent took too long to answer"),
+            Self::Exchange(error) => write!(f, "the connection broke: {error}"),
+            Self::Garbled(error) => write!(f, "the answer cannot be understood: {error}"),
+            Self::Schema(schema) => write!(f, "the answer has schema {schema}, this program knows {SCHEMA}"),
+            Self::Refused(reason) => write!(f, "the agent refuses: {}", reason.escape_debug()),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// The status of the agent at `path`: as it came, a JSON document on one line, and taken apart.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn status(path: &Path) -> Result<(String, Snapshot), AskError> {
+    ask(path, Verb::Status)
+}
+
+/// Has the agent at `path` read its configuration again.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn reload(path: &Path) -> Result<Reloaded, AskError> {
+    ask(path, Verb::Reload).map(|(_, reloaded)| reloaded)
+}
+
+fn ask<T: DeserializeOwned>(path: &Path, verb: Verb) -> Result<(String, T), AskError> {
+    let deadline = Instant::now() + PATIENCE;
+    let stream = connect(path, PATIENCE).map_err(AskError::Connect)?;
+    let text = exchange(stream, verb, deadline).map_err(AskError::Exchange)?;
+    if let Ok(failure) = serde_json::from_str::<Failure>(&text) {
+        return Err(AskError::Refused(failure.error));
+    }
+    let schema = serde_json::from_str::<SchemaOnly>(&text).map_err(AskError::Garbled)?.schema;
+    if schema != u64::from(SCHEMA) {
+        return Err(AskError::Schema(schema));
+    }
+    let document = serde_json::from_str(&text).map_err(AskError::Garbled)?;
+    Ok((text, document))
+}
+
+#[derive(serde::Deserialize)]
+struct SchemaOnly {
+    schema: u64,
+}
+
+fn exchange(mut stream: UnixStream, verb: Verb, deadline: Instant) -> io::Result<String> {
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    match stream.write_all(format!("{}\n", verb.name()).as_bytes()) {
+        // Refused before it was asked; the reason is there to be read.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        result => result?,
+    }
+    let mut text = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(count) => text.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionReset && !text.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+        if text.len() as u64 > ANSWER_BYTES {
+            return Err(io::Error::new(ErrorKind::FileTooLarge, "the answer does not end"));
+        }
+    }
+    String::from_utf8(text).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+/// Connects, but waits no longer than `patience` for a server whose listen queue is full. The connection
+/// is made on a thread that is left behind if it hangs, since connect(2) on a Unix socket knows no timeout.
+pub(super) fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let (connected, result) = channel();
+    let path = path.to_owned();
+    thread::Builder::new().name("connect".into()).stack_size(64 << 10).spawn(move || {
+        // Nobody receives it once `patience` is over.
+        let _ = connected.send(UnixStream::connect(path));
+    })?;
+    result.recv_timeout(patience).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+}

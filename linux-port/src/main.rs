@@ -1,0 +1,75 @@
+//! The binary `steadfast`: reads the command line and calls the module that does it. Everything else is in
+//! the library.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use steadfast_linux::cli::{self, Command, StatusOptions};
+use steadfast_linux::control::client;
+use steadfast_linux::status::table::table;
+use steadfast_linux::timestamp::Timestamp;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Status(options)) => status(&options),
+        Ok(Command::Reload { control }) => reload(&control),
+        Ok(Command::Run(_) | Command::Check(_) | Command::Demo) => {
+            complain("this build does not have that command yet");
+            ExitCode::FAILURE
+        }
+        Ok(Command::Help(text)) => print(text),
+        Ok(Command::Version) => print(concat!("steadfast ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(error) => {
+            complain(error);
+            ExitCode::from(cli::EXIT_USAGE)
+        }
+    }
+}
+
+fn status(options: &StatusOptions) -> ExitCode {
+    match client::status(&options.control) {
+        Ok((document, _)) if options.json => print(&document),
+        Ok((_, snapshot)) => print(&table(&snapshot, Timestamp::now())),
+        Err(error) => {
+            complain(format_args!("{}: {error}", options.control.display()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn reload(control: &Path) -> ExitCode {
+    match client::reload(control) {
+        Ok(reloaded) => {
+            let findings: String = reloaded.findings.iter().map(|finding| format!("{finding}\n")).collect();
+            let printed = print(&findings);
+            if reloaded.applied {
+                printed
+            } else {
+                complain("the configuration is not valid; the old one stays in force");
+                ExitCode::from(2)
+            }
+        }
+        Err(error) => {
+            complain(format_args!("{}: {error}", control.display()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints to stdout. A reader that has seen enough (`steadfast status | head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            complain(format_args!("cannot print: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// One line on stderr; if even that is closed, the exit status has to say it.
+fn complain(problem: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "steadfast: {problem}");
+}
