@@ -1,0 +1,121 @@
+//! keepalived.conf: its words, its blocks, the grammar of its VRRP part, and what can be said about a file.
+//! The text is the only storage, so that a board reads the same file from flash as Linux does from a disk.
+//! What one file cannot tell (does the interface exist, is a router there twice) is left to the ports.
+//!
+//! ```
+//! use steadfast_core::config::Config;
+//!
+//! let text = "vrrp_instance V1 {\n interface eth0\n virtual_router_id 51\n virtual_ipaddress { 10.0.0.1/24 }\n}\n";
+//! let mut report = |diagnostic: steadfast_core::config::Diagnostic<'_>| panic!("{diagnostic}");
+//! let config = Config::parse(text, &mut report);
+//! let mut instances = config.instances();
+//! while let Some(instance) = instances.next(&mut report) {
+//!     let instance = instance.expect("a good instance");
+//!     assert_eq!((instance.name, instance.interface, instance.addresses().count()), ("V1", "eth0", 1));
+//! }
+//! ```
+
+mod address;
+pub mod diagnostic;
+mod draft;
+mod globals;
+mod instance;
+pub mod keywords;
+pub mod lexer;
+pub mod statement;
+mod value;
+
+pub use address::VirtualAddress;
+pub use diagnostic::{Diagnostic, Message, Severity};
+pub use globals::{Announce, Checksum, Globals};
+pub use instance::{Instance, LeftOut, VirtualMac};
+pub use lexer::Place;
+
+use keywords::{Support, Vocabulary};
+use statement::{Block, Statement};
+use value::Log;
+
+/// The text of a file that is UTF-8; the diagnostic names the place of the first byte that is not.
+pub fn text(bytes: &[u8]) -> Result<&str, Diagnostic<'static>> {
+    core::str::from_utf8(bytes).map_err(|error| {
+        let good = bytes.get(..error.valid_up_to()).and_then(|good| core::str::from_utf8(good).ok()).unwrap_or("");
+        let lines = good.bytes().filter(|&byte| byte == b'\n').count();
+        let column = good.rsplit('\n').next().unwrap_or("").chars().count();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
+        let place = Place { line: count(lines), column: count(column) };
+        Diagnostic { place, severity: Severity::Error, message: Message::NotUtf8 }
+    })
+}
+
+/// A configuration file. Small: everything but `global_defs` stays in the text.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<'a> {
+    text: &'a str,
+    /// What `global_defs` says.
+    pub globals: Globals<'a>,
+}
+
+impl<'a> Config<'a> {
+    /// Reads all but the insides of the instances, and reports everything that is wrong there. A wrong
+    /// value in `global_defs` is a warning, and the default is used.
+    pub fn parse(text: &'a str, report: &mut dyn FnMut(Diagnostic<'a>)) -> Self {
+        let mut log = Log::new(report);
+        let mut globals = Globals::default();
+        let mut file = Block::file(text);
+        while let Some(statement) = file.next(&mut |diagnostic| log.add(diagnostic)) {
+            let Some(keyword) = known(Vocabulary::File, &statement, &mut log) else { continue };
+            if keyword == "global_defs" {
+                value::no_more(&statement, statement.words, &mut log);
+                if let Some(body) = statement.body {
+                    globals.read(body, &mut log);
+                }
+            }
+        }
+        Self { text, globals }
+    }
+
+    /// The instances of the file, in its order.
+    pub fn instances(&self) -> Instances<'a> {
+        Instances { file: Block::file(self.text), globals: self.globals }
+    }
+}
+
+/// The instances of a file; see [`Config::instances`].
+#[derive(Clone, Copy, Debug)]
+pub struct Instances<'a> {
+    file: Block<'a>,
+    globals: Globals<'a>,
+}
+
+impl<'a> Instances<'a> {
+    /// The next instance, or what is left of one that has an error; what is wrong in it is reported.
+    pub fn next(&mut self, report: &mut dyn FnMut(Diagnostic<'a>)) -> Option<Result<Instance<'a>, LeftOut<'a>>> {
+        // What is wrong between the instances was reported by `Config::parse`.
+        loop {
+            let statement = self.file.next(&mut |_| {})?;
+            if statement.keyword.text == "vrrp_instance" {
+                return Some(draft::read(&statement, &self.globals, report));
+            }
+        }
+    }
+}
+
+/// The keyword of a statement, if we act upon it; otherwise it is reported why not.
+fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<&'static str> {
+    let word = statement.keyword;
+    let Some(keyword) = keywords::find(vocabulary, word.text) else {
+        // Lines for one of several machines, definitions and sequences.
+        if word.text.starts_with(['@', '$', '~']) {
+            log.warning(word.place, Message::NotYet { keyword: word.text });
+        } else {
+            log.warning(word.place, Message::UnknownKeyword { word: word.text, vocabulary });
+        }
+        return None;
+    };
+    match keyword.support {
+        Support::Supported => return Some(keyword.name),
+        Support::NotYet => log.warning(word.place, Message::NotYet { keyword: keyword.name }),
+        Support::Ignored(why) => log.notice(word.place, Message::Ignored { keyword: keyword.name, why }),
+    }
+    None
+}

@@ -1,0 +1,196 @@
+//! The entries of `virtual_ipaddress` and `virtual_ipaddress_excluded`: an address and how it is put on an
+//! interface. They are read again from the text whenever they are asked for.
+
+use core::net::{IpAddr, Ipv4Addr};
+
+use super::diagnostic::{Message, Used};
+use super::lexer::Place;
+use super::statement::{Statement, Word};
+use super::value::{self, Log};
+use crate::types::Family;
+
+/// One address of a virtual router, with its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtualAddress<'a> {
+    /// Where it stands.
+    pub place: Place,
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its network's prefix; without one in the text all bits, 32 or 128.
+    pub prefix_len: u8,
+    /// `dev`: another interface than the virtual router's.
+    pub device: Option<&'a str>,
+    /// `label`: the name of an IPv4 alias.
+    pub label: Option<&'a str>,
+    /// `scope`, as the number that rtnetlink has for it.
+    pub scope: Option<u8>,
+    /// `brd`: the broadcast address, worked out if the text says `+` or `-`.
+    pub broadcast: Option<Ipv4Addr>,
+    /// `peer`: the other end of a point-to-point link, with its prefix length.
+    pub peer: Option<(IpAddr, u8)>,
+    /// `preferred_lft` in seconds; `Some(0)` also for a /128 that does not say otherwise, so that it does
+    /// not become a source address. `None`: for ever.
+    pub preferred_lifetime: Option<u32>,
+    /// `home`: a Mobile IPv6 home address.
+    pub home: bool,
+    /// `-nodad`: no duplicate address detection is said explicitly (it is never done for these addresses).
+    pub no_dad: bool,
+    /// `mngtmpaddr`: the kernel makes temporary addresses from this one.
+    pub manage_temporary: bool,
+    /// `noprefixroute`: no route to the prefix.
+    pub no_prefix_route: bool,
+    /// `autojoin`: joins the multicast group that the address is.
+    pub auto_join: bool,
+    /// `no_track`: not put back if someone else removes it.
+    pub no_track: bool,
+    /// `use_vmac`: on a virtual MAC interface of its own on `device`.
+    pub use_vmac: bool,
+}
+
+impl VirtualAddress<'_> {
+    /// The address's family.
+    pub fn family(&self) -> Family {
+        Family::of(&self.address)
+    }
+}
+
+const EXPECTED_ADDRESS: &str = "an IPv4 or IPv6 address, with or without /length";
+const EXPECTED_NAME: &str = "a name of 1 to 15 characters";
+
+/// Reads one entry. `None` if it cannot be used; why is reported.
+pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<VirtualAddress<'a>> {
+    let Word { place, text } = entry.keyword;
+    let Some((address, length)) = value::prefix(text) else {
+        log.error(place, Message::WrongValue { keyword: "virtual_ipaddress", value: text, expected: EXPECTED_ADDRESS });
+        return None;
+    };
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let prefix_len = match length {
+        None => bits,
+        Some(Ok(length)) => length,
+        Some(Err(_)) => {
+            let expected = if address.is_ipv4() { "a length from 0 to 32" } else { "a length from 0 to 128" };
+            let used = Used::Number(u64::from(bits));
+            log.warning(place, Message::Substituted { keyword: "virtual_ipaddress", value: text, expected, used });
+            bits
+        }
+    };
+    let deprecated = !address.is_ipv4() && prefix_len == 128;
+    let mut entry_read = VirtualAddress {
+        place,
+        address,
+        prefix_len,
+        device: None,
+        label: None,
+        scope: None,
+        broadcast: None,
+        peer: None,
+        preferred_lifetime: deprecated.then_some(0),
+        home: false,
+        no_dad: false,
+        manage_temporary: false,
+        no_prefix_route: false,
+        auto_join: false,
+        no_track: false,
+        use_vmac: false,
+    };
+    let mut usable = true;
+    let mut words = entry.words;
+    while let Some(option) = words.next() {
+        let read = &mut entry_read;
+        let mut option_value = Options { option, words: &mut words, log, usable: &mut usable };
+        match option.text {
+            "dev" => read.device = option_value.take("an interface: 1 to 15 characters", value::interface),
+            "label" => read.label = option_value.take(EXPECTED_NAME, value::interface),
+            "scope" => {
+                read.scope = option_value.take("site, link, host, nowhere, global or a number up to 255", scope);
+            }
+            "brd" | "broadcast" => {
+                read.broadcast =
+                    option_value.take("an IPv4 address, + or -", |text| broadcast(text, address, prefix_len));
+            }
+            "peer" => {
+                read.peer = option_value.take("an address of the same family", |text| peer(text, address));
+            }
+            "preferred_lft" => {
+                let lifetime = option_value.take("a number of seconds, or forever", lifetime);
+                read.preferred_lifetime = lifetime.flatten();
+            }
+            "home" => read.home = true,
+            "-nodad" | "nodad" => read.no_dad = true,
+            "mngtmpaddr" => read.manage_temporary = true,
+            "noprefixroute" => read.no_prefix_route = true,
+            "autojoin" => read.auto_join = true,
+            "no_track" => read.no_track = true,
+            "use_vmac" => read.use_vmac = true,
+            unknown => log.warning(option.place, Message::Extra { keyword: text, word: unknown }),
+        }
+    }
+    usable.then_some(entry_read)
+}
+
+/// Reads the value of one option of an entry.
+struct Options<'o, 'r, 'a, I> {
+    option: Word<'a>,
+    words: &'o mut I,
+    log: &'o mut Log<'r, 'a>,
+    usable: &'o mut bool,
+}
+
+impl<'a, I: Iterator<Item = Word<'a>>> Options<'_, '_, 'a, I> {
+    fn take<T>(&mut self, expected: &'static str, parse: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
+        let keyword = self.option.text;
+        let Some(word) = self.words.next() else {
+            self.log.error(self.option.place, Message::MissingValue { keyword, expected });
+            *self.usable = false;
+            return None;
+        };
+        let value = parse(word.text);
+        if value.is_none() {
+            self.log.error(word.place, Message::WrongValue { keyword, value: word.text, expected });
+            *self.usable = false;
+        }
+        value
+    }
+}
+
+/// The numbers of /etc/iproute2/rt_scopes, which are those of rtnetlink(7).
+fn scope(text: &str) -> Option<u8> {
+    match text {
+        "global" => Some(0),
+        "site" => Some(200),
+        "link" => Some(253),
+        "host" => Some(254),
+        "nowhere" => Some(255),
+        number => value::number(number, 0..=255).and_then(|number| u8::try_from(number).ok()),
+    }
+}
+
+/// The broadcast address: `+` sets the host bits of the address, `-` clears them.
+fn broadcast(text: &str, address: IpAddr, prefix_len: u8) -> Option<Ipv4Addr> {
+    let IpAddr::V4(address) = address else { return None };
+    let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
+    match text {
+        "+" => Some(Ipv4Addr::from_bits(address.to_bits() | host_bits)),
+        "-" => Some(Ipv4Addr::from_bits(address.to_bits() & !host_bits)),
+        explicit => explicit.parse().ok(),
+    }
+}
+
+fn peer(text: &str, address: IpAddr) -> Option<(IpAddr, u8)> {
+    let (peer, length) = value::prefix(text)?;
+    let bits = if peer.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        None => bits,
+        Some(length) => length.ok()?,
+    };
+    (Family::of(&peer) == Family::of(&address)).then_some((peer, length))
+}
+
+/// `Some(None)` is for ever.
+fn lifetime(text: &str) -> Option<Option<u32>> {
+    if text == "forever" {
+        return Some(None);
+    }
+    value::number(text, 0..=u32::MAX).map(Some)
+}

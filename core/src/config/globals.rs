@@ -1,0 +1,282 @@
+//! `global_defs`: what holds for every instance that does not say otherwise, wherever in the file it stands.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use super::diagnostic::{Message, Used};
+use super::keywords::Vocabulary;
+use super::statement::Block;
+use super::value::{self, Log, defaulted, switch};
+use crate::time::Duration;
+use crate::types::Version;
+use crate::wire::{GROUP_V4, GROUP_V6};
+
+/// Which checksum form is sent in version 3 over IPv4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksum {
+    /// `auto`: with the pseudo-header at first, then as the Active that was accepted.
+    #[default]
+    Auto,
+    /// `pseudo-header`: as keepalived, FRR and RFC 5798.
+    PseudoHeader,
+    /// `rfc9568`, or `v3_checksum_as_v2`: without the pseudo-header.
+    Rfc9568,
+}
+
+impl Checksum {
+    pub(super) const EXPECTED: &'static str = "auto, pseudo-header or rfc9568";
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "auto" => Some(Self::Auto),
+            "pseudo-header" => Some(Self::PseudoHeader),
+            "rfc9568" => Some(Self::Rfc9568),
+            _ => None,
+        }
+    }
+}
+
+/// How addresses are announced (gratuitous ARP, unsolicited Neighbour Advertisement).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// `garp_master_repeat`: how many at once on becoming Active; 5.
+    pub repeat: u8,
+    /// `garp_master_delay`: when they are repeated; 5 s, zero for never.
+    pub delay: Duration,
+    /// `garp_master_refresh`: how often they are repeated while Active.
+    pub refresh: Option<Duration>,
+    /// `garp_master_refresh_repeat`: how many at once then; 1.
+    pub refresh_repeat: u8,
+    /// `garp_lower_prio_repeat`: how many at once after a lower priority was heard; as `repeat`.
+    pub lower_priority_repeat: u8,
+    /// `garp_lower_prio_delay`: when those are repeated; as `delay`.
+    pub lower_priority_delay: Duration,
+    /// `vrrp_garp_interval`: the time between two gratuitous ARPs on an interface; 0.
+    pub arp_interval: Duration,
+    /// `vrrp_gna_interval`: the time between two unsolicited Neighbour Advertisements on an interface; 0.
+    pub na_interval: Duration,
+}
+
+/// The announcement keywords, each as far as it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct AnnounceOptions {
+    pub(super) repeat: Option<u8>,
+    pub(super) delay: Option<Duration>,
+    pub(super) refresh: Option<Duration>,
+    pub(super) refresh_repeat: Option<u8>,
+    pub(super) lower_priority_repeat: Option<u8>,
+    pub(super) lower_priority_delay: Option<Duration>,
+}
+
+impl AnnounceOptions {
+    /// Reads the keyword `name` (without `vrrp_`) if it is one of these.
+    pub(super) fn read<'a>(
+        &mut self,
+        name: &str,
+        statement: &super::statement::Statement<'a>,
+        log: &mut Log<'_, 'a>,
+    ) -> bool {
+        /// A day.
+        const MOST: u32 = 86_400;
+        let mut seconds = || {
+            let parse = |text| value::whole_seconds(text, MOST);
+            defaulted(statement, "whole seconds from 0 to 86400", Used::Nothing, parse, log)
+        };
+        match name {
+            "garp_master_delay" => self.delay = seconds().or(self.delay),
+            "garp_master_refresh" => self.refresh = seconds().or(self.refresh),
+            "garp_lower_prio_delay" => self.lower_priority_delay = seconds().or(self.lower_priority_delay),
+            "garp_master_repeat" => self.repeat = repeat(statement, 1, log).or(self.repeat),
+            "garp_master_refresh_repeat" => {
+                self.refresh_repeat = repeat(statement, 1, log).or(self.refresh_repeat);
+            }
+            "garp_lower_prio_repeat" => {
+                self.lower_priority_repeat = repeat(statement, 0, log).or(self.lower_priority_repeat);
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// A number of repetitions; one out of range becomes the nearest in range, as in keepalived.
+fn repeat<'a>(statement: &super::statement::Statement<'a>, least: u8, log: &mut Log<'_, 'a>) -> Option<u8> {
+    let expected = if least == 0 { "a number from 0 to 255" } else { "a number from 1 to 255" };
+    let number = defaulted(statement, expected, Used::Nothing, |text| value::number(text, 0..=u32::MAX), log)?;
+    let used = u8::try_from(number).unwrap_or(u8::MAX).max(least);
+    if u32::from(used) != number
+        && let Some(word) = statement.words.clone().next()
+    {
+        let message = Message::Substituted {
+            keyword: statement.keyword.text,
+            value: word.text,
+            expected,
+            used: Used::Number(u64::from(used)),
+        };
+        log.warning(word.place, message);
+    }
+    Some(used)
+}
+
+/// What `global_defs` says.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Globals<'a> {
+    /// `router_id`: the name of this machine in messages.
+    pub router_id: Option<&'a str>,
+    /// `vrrp_version`: the version of IPv4 instances that do not give one; 2.
+    pub version: Version,
+    /// `vrrp_strict`: the protocol to the letter.
+    pub strict: bool,
+    /// `vrrp_startup_delay`: how long nothing is heard or sent after the start.
+    pub startup_delay: Duration,
+    /// `default_interface`: the interface of static addresses; eth0.
+    pub default_interface: &'a str,
+    /// `vrrp_mcast_group4`: where Advertisements over IPv4 go.
+    pub group_v4: Ipv4Addr,
+    /// `vrrp_mcast_group6`: where Advertisements over IPv6 go.
+    pub group_v6: Ipv6Addr,
+    /// `vmac_prefix`: what the names of virtual MAC interfaces begin with; vrrp.
+    pub vmac_prefix: &'a str,
+    /// `checksum`, `v3_checksum_as_v2`: the checksum form of instances that do not give one.
+    pub checksum: Checksum,
+    /// `vrrp_down_timer_adverts`: how many intervals a Backup waits; 3.
+    pub down_timer_adverts: u8,
+    /// `vrrp_lower_prio_no_advert`: a lower priority is not answered; as `strict` unless given.
+    pub(super) lower_prio_no_advert: Option<bool>,
+    /// `vrrp_higher_prio_send_advert`.
+    pub(super) higher_prio_send_advert: bool,
+    /// `vrrp_skip_check_adv_addr`.
+    pub(super) skip_address_check: bool,
+    pub(super) announce: AnnounceOptions,
+    pub(super) arp_interval: Duration,
+    pub(super) na_interval: Duration,
+    /// `vrrp_min_garp`.
+    pub(super) min_garp: bool,
+}
+
+impl Default for Globals<'_> {
+    fn default() -> Self {
+        Self {
+            router_id: None,
+            version: Version::V2,
+            strict: false,
+            startup_delay: Duration::ZERO,
+            default_interface: "eth0",
+            group_v4: GROUP_V4,
+            group_v6: GROUP_V6,
+            vmac_prefix: "vrrp",
+            checksum: Checksum::Auto,
+            down_timer_adverts: 3,
+            lower_prio_no_advert: None,
+            higher_prio_send_advert: false,
+            skip_address_check: false,
+            announce: AnnounceOptions::default(),
+            arp_interval: Duration::ZERO,
+            na_interval: Duration::ZERO,
+            min_garp: false,
+        }
+    }
+}
+
+impl<'a> Globals<'a> {
+    /// Reads the body of a `global_defs`; what it does not name stays as it is.
+    pub(super) fn read(&mut self, mut body: Block<'a>, log: &mut Log<'_, 'a>) {
+        while let Some(statement) = body.next(&mut |diagnostic| log.add(diagnostic)) {
+            let Some(keyword) = super::known(Vocabulary::Global, &statement, log) else { continue };
+            if let Some(name) = keyword.strip_prefix("vrrp_")
+                && self.announce.read(name, &statement, log)
+            {
+                continue;
+            }
+            match keyword {
+                "router_id" => {
+                    self.router_id = defaulted(&statement, "a name", Used::Nothing, Some, log).or(self.router_id);
+                }
+                "vrrp_version" => {
+                    let used = Used::Number(u64::from(self.version.number()));
+                    self.version = defaulted(&statement, "2 or 3", used, version, log).unwrap_or(self.version);
+                }
+                "vrrp_strict" => self.strict = switch(&statement, log).unwrap_or(self.strict),
+                "vrrp_startup_delay" => {
+                    let delay = delay(&statement, 86_400, "seconds from 0 to 86400", log);
+                    self.startup_delay = delay.unwrap_or(self.startup_delay);
+                }
+                "vrrp_garp_interval" => {
+                    let interval = delay(&statement, 10, "seconds from 0 to 10", log);
+                    self.arp_interval = interval.unwrap_or(self.arp_interval);
+                }
+                "vrrp_gna_interval" => {
+                    let interval = delay(&statement, 10, "seconds from 0 to 10", log);
+                    self.na_interval = interval.unwrap_or(self.na_interval);
+                }
+                "default_interface" => {
+                    let used = Used::Word("eth0");
+                    let parsed = defaulted(&statement, "an interface: 1 to 15 characters", used, value::interface, log);
+                    self.default_interface = parsed.unwrap_or(self.default_interface);
+                }
+                "vrrp_mcast_group4" => {
+                    let used = Used::Word("224.0.0.18");
+                    let parsed = defaulted(&statement, "an IPv4 multicast address", used, value::group_v4, log);
+                    self.group_v4 = parsed.unwrap_or(self.group_v4);
+                }
+                "vrrp_mcast_group6" => {
+                    let used = Used::Word("ff02::12");
+                    let expected = "an IPv6 multicast address of link-local scope";
+                    let parsed = defaulted(&statement, expected, used, value::group_v6, log);
+                    self.group_v6 = parsed.unwrap_or(self.group_v6);
+                }
+                "vmac_prefix" => {
+                    // `PREFIX.255` has to be the name of an interface.
+                    let parse = |text: &'a str| value::interface(text).filter(|prefix| prefix.len() <= 11);
+                    let parsed = defaulted(&statement, "1 to 11 characters", Used::Word("vrrp"), parse, log);
+                    self.vmac_prefix = parsed.unwrap_or(self.vmac_prefix);
+                }
+                "v3_checksum_as_v2" => {
+                    if let Some(on) = switch(&statement, log) {
+                        self.checksum = if on { Checksum::Rfc9568 } else { Checksum::PseudoHeader };
+                    }
+                }
+                "checksum" => {
+                    let parsed = defaulted(&statement, Checksum::EXPECTED, Used::Nothing, Checksum::parse, log);
+                    self.checksum = parsed.unwrap_or(self.checksum);
+                }
+                "vrrp_down_timer_adverts" => {
+                    self.down_timer_adverts = down_timer_adverts(&statement, log).unwrap_or(self.down_timer_adverts);
+                }
+                "vrrp_lower_prio_no_advert" => {
+                    self.lower_prio_no_advert = switch(&statement, log).or(self.lower_prio_no_advert);
+                }
+                "vrrp_higher_prio_send_advert" => {
+                    self.higher_prio_send_advert = switch(&statement, log).unwrap_or(self.higher_prio_send_advert);
+                }
+                "vrrp_skip_check_adv_addr" => {
+                    self.skip_address_check = switch(&statement, log).unwrap_or(self.skip_address_check);
+                }
+                "vrrp_min_garp" => self.min_garp = switch(&statement, log).unwrap_or(self.min_garp),
+                other => log.warning(statement.keyword.place, Message::NotYet { keyword: other }),
+            }
+        }
+    }
+}
+
+pub(super) fn version(text: &str) -> Option<Version> {
+    match text {
+        "2" => Some(Version::V2),
+        "3" => Some(Version::V3),
+        _ => None,
+    }
+}
+
+pub(super) fn down_timer_adverts<'a>(statement: &super::statement::Statement<'a>, log: &mut Log<'_, 'a>) -> Option<u8> {
+    let parse = |text| value::number(text, 1..=100).and_then(|number| u8::try_from(number).ok());
+    defaulted(statement, "a number from 1 to 100", Used::Nothing, parse, log)
+}
+
+pub(super) fn delay<'a>(
+    statement: &super::statement::Statement<'a>,
+    most: u32,
+    expected: &'static str,
+    log: &mut Log<'_, 'a>,
+) -> Option<Duration> {
+    defaulted(statement, expected, Used::Nothing, |text| value::seconds(text, most), log)
+}

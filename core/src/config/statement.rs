@@ -1,0 +1,195 @@
+//! Statements and blocks: which words of keepalived.conf belong to one keyword, and where its block ends.
+//! No keyword is known here but those that begin a block at the top of a file, which is how a forgotten
+//! `}` is found where it was forgotten.
+//!
+//! The text is the only storage: a [`Block`] is a position, and walking it twice reads the text twice.
+//! Nothing recurses, so depth costs nothing.
+
+use super::diagnostic::{Diagnostic, Message, Severity};
+use super::keywords;
+use super::lexer::{Kind, Lexer, Place, Quoting};
+
+/// The longest line that keepalived reads, in characters.
+pub const LINE_MAX: u32 = 1024;
+
+/// A word and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word<'a> {
+    /// Where it begins.
+    pub place: Place,
+    /// Its text, see [`Quoting`].
+    pub text: &'a str,
+}
+
+/// A keyword with what belongs to it: the words after it on its line, and perhaps a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement<'a> {
+    /// The keyword, or in a list the first word of an entry.
+    pub keyword: Word<'a>,
+    /// The words after it.
+    pub words: Words<'a>,
+    /// Its block, if it has one.
+    pub body: Option<Block<'a>>,
+    /// Whether the block's `}` was found; true without a block.
+    pub closed: bool,
+}
+
+/// The words of a line after its keyword.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<'a> {
+    lexer: Lexer<'a>,
+    quoting: Quoting,
+}
+
+impl<'a> Iterator for Words<'a> {
+    type Item = Word<'a>;
+
+    fn next(&mut self) -> Option<Word<'a>> {
+        let mut ahead = self.lexer;
+        let token = ahead.next_token(self.quoting);
+        match token.kind {
+            Kind::Word(text) => {
+                self.lexer = ahead;
+                Some(Word { place: token.place, text })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The statements of a file or between `{` and `}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    lexer: Lexer<'a>,
+    /// Whether this is the whole file, which no `}` ends.
+    file: bool,
+}
+
+impl<'a> Block<'a> {
+    /// The statements of a whole text.
+    pub fn file(text: &'a str) -> Self {
+        Self { lexer: Lexer::new(text), file: true }
+    }
+
+    /// The next statement; what is no statement is reported and passed over.
+    pub fn next(&mut self, report: &mut dyn FnMut(Diagnostic<'a>)) -> Option<Statement<'a>> {
+        loop {
+            let before = self.lexer;
+            let token = self.lexer.next_token(Quoting::Plain);
+            let mut error = |message| report(Diagnostic { place: token.place, severity: Severity::Error, message });
+            match token.kind {
+                Kind::EndOfLine => {}
+                Kind::End => return None,
+                Kind::Close if self.file => error(Message::StrayClose),
+                Kind::Close => {
+                    self.lexer = before;
+                    return None;
+                }
+                Kind::Open => {
+                    error(Message::StrayOpen);
+                    self.lexer = skip(self.lexer).0;
+                }
+                Kind::Unterminated(word) => error(Message::Unterminated { word }),
+                Kind::Word(text) if !self.file && keywords::begins_file_block(text) => {
+                    self.lexer = before;
+                    return None;
+                }
+                Kind::Word(text) => return Some(self.statement(Word { place: token.place, text }, report)),
+            }
+        }
+    }
+
+    /// Reads to the end of the statement that begins with `keyword`.
+    fn statement(&mut self, keyword: Word<'a>, report: &mut dyn FnMut(Diagnostic<'a>)) -> Statement<'a> {
+        let quoting = keywords::quoting(keyword.text);
+        let words = Words { lexer: self.lexer, quoting };
+        let mut too_long = false;
+        loop {
+            let before = self.lexer;
+            let token = self.lexer.next_token(quoting);
+            if token.place.column > LINE_MAX && !too_long {
+                too_long = true;
+                report(Diagnostic { place: token.place, severity: Severity::Error, message: Message::LineTooLong });
+            }
+            match token.kind {
+                Kind::Word(_) => {}
+                Kind::Unterminated(word) => {
+                    let message = Message::Unterminated { word };
+                    report(Diagnostic { place: token.place, severity: Severity::Error, message });
+                }
+                Kind::Open => return self.with_body(keyword, words, report),
+                Kind::Close => {
+                    self.lexer = before;
+                    break;
+                }
+                Kind::EndOfLine | Kind::End => {
+                    // The `{` may stand on a later line.
+                    let mut ahead = self.lexer;
+                    loop {
+                        match ahead.next_token(Quoting::Plain).kind {
+                            Kind::EndOfLine => {}
+                            Kind::Open => {
+                                self.lexer = ahead;
+                                return self.with_body(keyword, words, report);
+                            }
+                            _ => break,
+                        }
+                    }
+                    break;
+                }
+            }
+        }
+        Statement { keyword, words, body: None, closed: true }
+    }
+
+    /// The statement whose `{` has just been read.
+    fn with_body(
+        &mut self,
+        keyword: Word<'a>,
+        words: Words<'a>,
+        report: &mut dyn FnMut(Diagnostic<'a>),
+    ) -> Statement<'a> {
+        let body = Block { lexer: self.lexer, file: false };
+        let (after, closed) = skip(self.lexer);
+        self.lexer = after;
+        if !closed {
+            let message = Message::Unclosed { keyword: keyword.text };
+            report(Diagnostic { place: keyword.place, severity: Severity::Error, message });
+        }
+        Statement { keyword, words, body: Some(body), closed }
+    }
+}
+
+/// Passes over the rest of a block whose `{` has been read: the position after its `}`, and whether there
+/// was one. A word that can only begin a block at the top of a file ends it too.
+fn skip(mut lexer: Lexer<'_>) -> (Lexer<'_>, bool) {
+    let mut depth = 1_u32;
+    let mut quoting = None;
+    loop {
+        let before = lexer;
+        match lexer.next_token(quoting.unwrap_or(Quoting::Plain)).kind {
+            Kind::Word(word) => {
+                if quoting.is_none() {
+                    if keywords::begins_file_block(word) {
+                        return (before, false);
+                    }
+                    quoting = Some(keywords::quoting(word));
+                }
+            }
+            Kind::Unterminated(_) => {}
+            Kind::EndOfLine => quoting = None,
+            Kind::Open => {
+                quoting = None;
+                depth = depth.saturating_add(1);
+            }
+            Kind::Close => {
+                quoting = None;
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return (lexer, true);
+                }
+            }
+            Kind::End => return (lexer, false),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The values of keywords: numbers, times, switches, addresses, names; and the sentences for those that
+//! are missing or wrong.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::RangeInclusive;
+
+use nom::branch::alt;
+use nom::character::complete::{char, digit0, digit1, u32 as decimal, u64 as long_decimal};
+use nom::combinator::{all_consuming, opt, recognize};
+use nom::sequence::{preceded, terminated};
+use nom::{IResult, Parser};
+
+use super::diagnostic::{Diagnostic, Message, Severity, Used};
+use super::lexer::Place;
+use super::statement::{Statement, Word};
+use crate::time::Duration;
+use crate::types::MacAddr;
+
+/// Where the diagnostics of one block go; remembers whether one of them was an error.
+pub(super) struct Log<'r, 'a> {
+    report: &'r mut dyn FnMut(Diagnostic<'a>),
+    errors: bool,
+}
+
+impl<'r, 'a> Log<'r, 'a> {
+    pub(super) fn new(report: &'r mut dyn FnMut(Diagnostic<'a>)) -> Self {
+        Self { report, errors: false }
+    }
+
+    pub(super) fn has_errors(&self) -> bool {
+        self.errors
+    }
+
+    pub(super) fn add(&mut self, diagnostic: Diagnostic<'a>) {
+        self.errors |= diagnostic.severity == Severity::Error;
+        (self.report)(diagnostic);
+    }
+
+    pub(super) fn error(&mut self, place: Place, message: Message<'a>) {
+        self.add(Diagnostic { place, severity: Severity::Error, message });
+    }
+
+    pub(super) fn warning(&mut self, place: Place, message: Message<'a>) {
+        self.add(Diagnostic { place, severity: Severity::Warning, message });
+    }
+
+    pub(super) fn notice(&mut self, place: Place, message: Message<'a>) {
+        self.add(Diagnostic { place, severity: Severity::Notice, message });
+    }
+}
+
+/// Says that the words left over have no effect.
+pub(super) fn no_more<'a>(statement: &Statement<'a>, mut words: impl Iterator<Item = Word<'a>>, log: &mut Log<'_, 'a>) {
+    if let Some(extra) = words.next() {
+        log.warning(extra.place, Message::Extra { keyword: statement.keyword.text, word: extra.text });
+    }
+}
+
+/// The one value of a keyword that cannot do without: an error if it is missing or wrong.
+pub(super) fn required<'a, T>(
+    statement: &Statement<'a>,
+    expected: &'static str,
+    parse: impl FnOnce(&'a str) -> Option<T>,
+    log: &mut Log<'_, 'a>,
+) -> Option<T> {
+    let keyword = statement.keyword.text;
+    let mut words = statement.words;
+    let Some(word) = words.next() else {
+        log.error(statement.keyword.place, Message::MissingValue { keyword, expected });
+        return None;
+    };
+    no_more(statement, words, log);
+    let value = parse(word.text);
+    if value.is_none() {
+        log.error(word.place, Message::WrongValue { keyword, value: word.text, expected });
+    }
+    value
+}
+
+/// The one value of a keyword that has a default: a warning if it is missing or wrong, and `used` tells
+/// what the default is.
+pub(super) fn defaulted<'a, T>(
+    statement: &Statement<'a>,
+    expected: &'static str,
+    used: Used<'static>,
+    parse: impl FnOnce(&'a str) -> Option<T>,
+    log: &mut Log<'_, 'a>,
+) -> Option<T> {
+    let keyword = statement.keyword.text;
+    let mut words = statement.words;
+    let Some(word) = words.next() else {
+        log.warning(statement.keyword.place, Message::MissingValue { keyword, expected });
+        return None;
+    };
+    no_more(statement, words, log);
+    let value = parse(word.text);
+    if value.is_none() {
+        log.warning(word.place, Message::Substituted { keyword, value: word.text, expected, used });
+    }
+    value
+}
+
+/// A keyword that switches something on, and may say `off`.
+pub(super) fn switch<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<bool> {
+    if statement.words.clone().next().is_none() {
+        return Some(true);
+    }
+    defaulted(statement, "on, off, true, false, yes or no", Used::Nothing, boolean, log)
+}
+
+/// A keyword without a value.
+pub(super) fn flag<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> bool {
+    no_more(statement, statement.words, log);
+    true
+}
+
+/// Runs a parser over the whole of `text`.
+fn whole<'a, T>(text: &'a str, parser: impl Parser<&'a str, Output = T, Error = ()>) -> Option<T> {
+    let result: IResult<&'a str, T, ()> = all_consuming(parser).parse(text);
+    result.ok().map(|(_, value)| value)
+}
+
+/// A whole number within `range`.
+pub(super) fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
+    whole(text, decimal).filter(|number| range.contains(number))
+}
+
+/// A time in seconds with decimals, in microseconds; what is finer is cut.
+pub(super) fn micros(text: &str) -> Option<u64> {
+    let fraction = || preceded(char('.'), digit0);
+    let (seconds, decimals) = whole(text, (opt(long_decimal), opt(fraction())))?;
+    // A dot needs a digit on one of its sides.
+    whole(text, recognize(alt((terminated(digit1, opt(fraction())), preceded(char('.'), digit1)))))?;
+    let mut micros = seconds.unwrap_or(0).checked_mul(1_000_000)?;
+    let mut unit = 100_000_u64;
+    for digit in decimals.unwrap_or("").chars() {
+        micros = micros.checked_add(u64::from(digit.to_digit(10)?).saturating_mul(unit))?;
+        unit /= 10;
+    }
+    Some(micros)
+}
+
+/// A time in seconds with decimals, of at most `most` seconds.
+pub(super) fn seconds(text: &str, most: u32) -> Option<Duration> {
+    let micros = micros(text)?;
+    (micros <= u64::from(most).saturating_mul(1_000_000)).then(|| Duration::from_micros(micros))
+}
+
+/// A time in whole seconds.
+pub(super) fn whole_seconds(text: &str, most: u32) -> Option<Duration> {
+    number(text, 0..=most).map(|seconds| Duration::from_secs(u64::from(seconds)))
+}
+
+/// on, off, true, false, yes, no.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "on" | "true" | "yes" => Some(true),
+        "off" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// An address.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+/// An IPv4 multicast group.
+pub(super) fn group_v4(text: &str) -> Option<Ipv4Addr> {
+    text.parse().ok().filter(Ipv4Addr::is_multicast)
+}
+
+/// An IPv6 multicast group of link-local scope.
+pub(super) fn group_v6(text: &str) -> Option<Ipv6Addr> {
+    text.parse().ok().filter(|group: &Ipv6Addr| group.is_multicast() && group.segments()[0] & 0xf == 2)
+}
+
+/// An address with or without a prefix length. The length is not checked; `Err` holds one that is no number.
+pub(super) fn prefix(text: &str) -> Option<(IpAddr, Option<Result<u8, &str>>)> {
+    match text.split_once('/') {
+        None => Some((address(text)?, None)),
+        Some((address_text, length)) => {
+            let address = address(address_text)?;
+            let most = if address.is_ipv4() { 32 } else { 128 };
+            let length = number(length, 0..=most).and_then(|number| u8::try_from(number).ok()).ok_or(length);
+            Some((address, Some(length)))
+        }
+    }
+}
+
+/// The name of an interface or an address label as the kernel takes it: 1 to 15 bytes, no `/`.
+pub(super) fn interface(text: &str) -> Option<&str> {
+    ((1..=15).contains(&text.len()) && !text.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()))
+        .then_some(text)
+}
+
+/// An Ethernet address of six octets, or of five to which `last` is added.
+pub(super) fn mac(text: &str, last: u8) -> Option<MacAddr> {
+    let mut octets = [0; 6];
+    let mut parts = text.split(':');
+    for (number, octet) in octets.iter_mut().enumerate() {
+        *octet = match parts.next() {
+            Some(part) if (1..=2).contains(&part.len()) => u8::from_str_radix(part, 16).ok()?,
+            None if number == 5 => last,
+            _ => return None,
+        };
+    }
+    parts.next().is_none().then_some(MacAddr(octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_decimals() {
+        assert_eq!(micros("1"), Some(1_000_000));
+        assert_eq!(micros("0.01"), Some(10_000));
+        assert_eq!(micros(".5"), Some(500_000));
+        assert_eq!(micros("2."), Some(2_000_000));
+        assert_eq!(micros("1.2345678"), Some(1_234_567));
+        for wrong in ["", ".", "-1", "1s", "1.5.5", "1,5", "99999999999999999999", "18446744073709551615"] {
+            assert_eq!(micros(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        let v4 = IpAddr::from([10, 0, 0, 1]);
+        assert_eq!(prefix("10.0.0.1"), Some((v4, None)));
+        assert_eq!(prefix("10.0.0.1/24"), Some((v4, Some(Ok(24)))));
+        assert_eq!(prefix("10.0.0.1/33"), Some((v4, Some(Err("33")))));
+        assert_eq!(prefix("10.0.0.1/"), Some((v4, Some(Err("")))));
+        assert_eq!(prefix("10.0.0.300/24"), None);
+        assert_eq!(prefix("fe80::1/128").map(|(_, length)| length), Some(Some(Ok(128))));
+    }
+
+    #[test]
+    fn ethernet_addresses() {
+        assert_eq!(mac("00:00:5e:00:01:0a", 7), Some(MacAddr([0, 0, 0x5e, 0, 1, 10])));
+        assert_eq!(mac("2:0:5e:0:1", 7), Some(MacAddr([2, 0, 0x5e, 0, 1, 7])));
+        assert_eq!(mac("00:00:5e:00", 7), None);
+        assert_eq!(mac("00:00:5e:00:01:0a:0b", 7), None);
+        assert_eq!(mac("vrrp.1", 7), None);
+    }
+}
