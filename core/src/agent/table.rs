@@ -301,7 +301,7 @@ impl<S: Storage> Routers<S> {
         if end >= usize::from(u16::MAX) {
             return Err(AddError::Full);
         }
-        for (at, address) in (start..).zip(addresses.iter().chain(excluded)) {
+        for (at, address) in (start..end).zip(addresses.iter().chain(excluded)) {
             match self.addresses.get_mut(at) {
                 Some(place) => *place = *address,
                 None => self.addresses.push(*address)?,
@@ -318,14 +318,15 @@ impl<S: Storage> Routers<S> {
         slot.total = 0;
         slot.advertised = 0;
         let (from, to) = (usize::from(start).saturating_add(usize::from(total)), usize::from(start));
-        for (offset, at) in (from..self.addresses_used).enumerate() {
-            if let Some(address) = self.addresses.get(at).copied()
-                && let Some(place) = self.addresses.get_mut(to.saturating_add(offset))
+        let used = self.addresses_used;
+        self.addresses_used = used.saturating_sub(usize::from(total));
+        for (from, to) in (from..used).zip(to..self.addresses_used) {
+            if let Some(address) = self.addresses.get(from).copied()
+                && let Some(place) = self.addresses.get_mut(to)
             {
                 *place = address;
             }
         }
-        self.addresses_used = self.addresses_used.saturating_sub(usize::from(total));
         for slot in self.slots.iter_mut() {
             if slot.start > start {
                 slot.start = slot.start.saturating_sub(total);

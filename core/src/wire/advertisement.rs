@@ -259,7 +259,8 @@ impl Outgoing<'_> {
     /// `Full` if `buffer` is too small or there are more than 255 addresses.
     pub fn emit(&self, source: IpAddr, destination: IpAddr, form: Form, buffer: &mut [u8]) -> Result<usize, Full> {
         let family = Family::of(&source);
-        let count = self.addresses.iter().filter(|address| Family::of(address) == family).count();
+        let ours = self.addresses.iter().filter(|address| Family::of(address) == family);
+        let count = ours.fold(0_u16, |count, _| count.saturating_add(1));
         let count = u8::try_from(count).map_err(|_| Full)?;
         let length = self.length(family, count);
         let message = buffer.get_mut(..usize::from(length)).ok_or(Full)?;
