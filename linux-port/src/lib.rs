@@ -1,9 +1,13 @@
-//! Steadfast on Linux: what the binary `steadfast` is made of, as a library, so that tests and the demo use
-//! the same parts. The protocol is in `steadfast-core`; here is everything that touches the system.
+//! VRRP on Linux: what the binary `steadfast` is made of. The protocol itself is in `steadfast_core`; here
+//! are the sockets, netlink, the files and the loop that connects them.
 
 pub mod cli;
 pub mod control;
 pub mod logging;
+pub mod netlink;
+pub mod socket;
 pub mod status;
 pub mod sys;
+pub mod sysctl;
 pub mod timestamp;
+pub mod vmac;
