@@ -12,7 +12,7 @@ mod table;
 mod trackers;
 mod view;
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use crate::counters::GlobalCounters;
 use crate::router::Router;
@@ -20,7 +20,7 @@ use crate::storage::{Storage, Table};
 use crate::time::{Duration, Instant};
 use crate::types::{Family, Priority};
 use crate::wire::advertisement::Form;
-use crate::wire::{Full, GROUP_V4, GROUP_V6};
+use crate::wire::Full;
 
 pub use crate::router::settings::{Announcing, ChecksumMode, Settings};
 pub use trackers::{Report, TrackerId, Weight};
@@ -291,8 +291,6 @@ pub struct Agent<S: Storage> {
     stopping: bool,
     /// Virtual Routers that are not idle, see [`Agent::is_idle`].
     busy: usize,
-    group_v4: Ipv4Addr,
-    group_v6: Ipv6Addr,
 }
 
 impl<S: Storage> Default for Agent<S> {
@@ -315,8 +313,6 @@ impl<S: Storage> Agent<S> {
             start_at: Instant::default(),
             stopping: false,
             busy: 0,
-            group_v4: GROUP_V4,
-            group_v6: GROUP_V6,
         }
     }
 
@@ -324,20 +320,6 @@ impl<S: Storage> Agent<S> {
     /// (`vrrp_startup_delay`).
     pub fn set_startup_delay(&mut self, now: Instant, delay: Duration) {
         self.start_at = now + delay;
-    }
-
-    /// Other multicast groups than the RFC's (`vrrp_mcast_group4`, `vrrp_mcast_group6`).
-    pub fn set_groups(&mut self, v4: Ipv4Addr, v6: Ipv6Addr) {
-        self.group_v4 = v4;
-        self.group_v6 = v6;
-    }
-
-    /// Where Advertisements of a family are sent.
-    pub fn group(&self, family: Family) -> IpAddr {
-        match family {
-            Family::V4 => IpAddr::V4(self.group_v4),
-            Family::V6 => IpAddr::V6(self.group_v6),
-        }
     }
 
     /// Adds an interface, which is down and has no source addresses until the port says otherwise.

@@ -94,7 +94,6 @@ impl<S: Storage> Agent<S> {
             // An unknown VRID is said before anything that comes later in the order.
             return Err(parsed.err().unwrap_or(Discard::Vrid).min(Discard::Vrid));
         };
-        let group = self.group(Family::of(&envelope.source));
         let ours = self.routers.advertised(index);
         let Some(router) = self.routers.get(index) else { return Err(Discard::Vrid) };
         let settings = &router.settings;
@@ -127,7 +126,7 @@ impl<S: Storage> Agent<S> {
                 return Err(Discard::AuthFailure);
             }
         }
-        if envelope.destination != group {
+        if envelope.destination != settings.group {
             return Err(Discard::Destination);
         }
         if router.source == Some(envelope.source) {

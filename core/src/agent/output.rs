@@ -52,7 +52,7 @@ impl<S: Storage> Agent<S> {
     }
 
     /// Writes the payload of an [`Action::Advertise`] into `buffer`; its length. The envelope is the source
-    /// address in the [view](Agent::view) and the [group](Agent::group).
+    /// and the group of the [view](Agent::view).
     pub fn emit(&self, id: RouterId, priority: Option<Priority>, form: Form, buffer: &mut [u8]) -> Result<usize, Full> {
         let index = self.routers.index(id).ok_or(Full)?;
         let router = self.routers.get(index).ok_or(Full)?;
@@ -66,7 +66,7 @@ impl<S: Storage> Agent<S> {
             authentication: settings.authentication,
             addresses: self.routers.advertised(index),
         };
-        outgoing.emit(source, self.group(settings.family), form, buffer)
+        outgoing.emit(source, settings.group, form, buffer)
     }
 
     fn advertise(&mut self, now: Instant, index: usize) -> Option<Action> {

@@ -7,6 +7,7 @@ use crate::agent::InterfaceId;
 use crate::time::Duration;
 use crate::types::{Family, Interval, Priority, Version, Vrid};
 use crate::wire::advertisement::{Authentication, Form};
+use crate::wire::{GROUP_V4, GROUP_V6};
 
 /// Which checksum form is sent in version 3 over IPv4. Both are accepted, always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub struct Settings {
     pub strict: bool,
     /// Advertisements and announcements come from the virtual MAC address.
     pub virtual_mac: bool,
+    /// Where Advertisements go and come to: 224.0.0.18 or ff02::12, unless configured otherwise.
+    pub group: IpAddr,
     /// A source address to use instead of the interface's.
     pub source: Option<IpAddr>,
     /// How often addresses are announced.
@@ -105,6 +108,10 @@ impl Settings {
             authentication: Authentication::None,
             strict: false,
             virtual_mac: false,
+            group: match family {
+                Family::V4 => IpAddr::V4(GROUP_V4),
+                Family::V6 => IpAddr::V6(GROUP_V6),
+            },
             source: None,
             announcing: Announcing {
                 repeat: 5,
