@@ -7,6 +7,7 @@ pub mod logging;
 pub mod netlink;
 pub mod socket;
 pub mod status;
+pub mod storage;
 pub mod sys;
 pub mod sysctl;
 pub mod timestamp;
