@@ -27,7 +27,7 @@ mod value;
 
 pub use address::VirtualAddress;
 pub use diagnostic::{Diagnostic, Message, Severity};
-pub use globals::{Announce, Checksum, Globals};
+pub use globals::Globals;
 pub use instance::{Instance, LeftOut, VirtualMac};
 pub use lexer::Place;
 

@@ -54,6 +54,7 @@
 #![no_std]
 
 pub mod agent;
+pub mod config;
 pub mod counters;
 pub mod port;
 mod router;

@@ -6,14 +6,18 @@ use core::net::IpAddr;
 
 use super::address::{self, VirtualAddress};
 use super::diagnostic::{Diagnostic, Message, Used};
-use super::globals::{Announce, AnnounceOptions, Checksum, Globals, delay, down_timer_adverts, version};
+use super::globals::{
+    AnnounceOptions, CHECKSUM_EXPECTED, Globals, checksum, checksum_as_v2, delay, down_timer_adverts, version,
+};
 use super::instance::{Instance, LeftOut, VirtualMac};
 use super::keywords::Vocabulary;
 use super::lexer::Place;
 use super::statement::{Block, Statement, Word};
 use super::value::{self, Log, defaulted, flag, required, switch};
+use crate::agent::{Announcing, ChecksumMode};
 use crate::time::Duration;
 use crate::types::{Family, Interval, Priority, Version, Vrid};
+use crate::wire::advertisement::Authentication;
 
 /// The most addresses that fit into an Advertisement on Ethernet (1500 bytes); IPv4 is bounded by its count.
 const MOST_V4: u8 = 255;
@@ -38,7 +42,7 @@ struct Draft<'a> {
     has_auth_type: bool,
     accept: Option<(Place, bool)>,
     strict: Option<bool>,
-    checksum: Option<Checksum>,
+    checksum: Option<ChecksumMode>,
     virtual_mac: Option<(Option<&'a str>, Option<Word<'a>>)>,
     transmit_from_base: Option<Place>,
     source: Option<(Word<'a>, IpAddr)>,
@@ -158,11 +162,8 @@ impl<'a> Draft<'a> {
                 self.group = statement.words.clone().next().zip(read);
             }
             "strict_mode" => self.strict = switch(statement, log).or(self.strict),
-            "v3_checksum_as_v2" => {
-                let form = |on| if on { Checksum::Rfc9568 } else { Checksum::PseudoHeader };
-                self.checksum = switch(statement, log).map(form).or(self.checksum);
-            }
-            "checksum" => self.checksum = required(statement, Checksum::EXPECTED, Checksum::parse, log),
+            "v3_checksum_as_v2" => self.checksum = switch(statement, log).map(checksum_as_v2).or(self.checksum),
+            "checksum" => self.checksum = required(statement, CHECKSUM_EXPECTED, checksum, log),
             "down_timer_adverts" => self.down_timer_adverts = down_timer_adverts(statement, log),
             "dont_track_primary" if flag(statement, log) => self.dont_track_primary = true,
             "skip_check_adv_addr" => self.skip_address_check = switch(statement, log),
@@ -314,12 +315,12 @@ impl<'a> Draft<'a> {
             preempt_delay,
             accept: self.accept_of(version, priority, strict, log),
             strict,
-            password: self.password_of(version, strict, log),
+            authentication: self.authentication_of(version, strict, log),
             checksum: self.checksum.unwrap_or(globals.checksum),
             virtual_mac: self.virtual_mac_of(vrid, strict, log),
             source: self.source_of(family, log),
             group: self.group_of(family, globals, log),
-            announce: self.announce_of(strict, globals, log),
+            announcing: self.announcing_of(strict, globals, log),
             down_timer_adverts: self.down_timer_adverts.unwrap_or(globals.down_timer_adverts),
             answer_lower: self.answer_lower(strict, globals, log),
             answer_higher: self.answer_higher(strict, globals, log),
@@ -443,19 +444,19 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn password_of(&self, version: Version, strict: bool, log: &mut Log<'_, 'a>) -> Option<[u8; 8]> {
-        let place = self.authentication?;
+    fn authentication_of(&self, version: Version, strict: bool, log: &mut Log<'_, 'a>) -> Authentication {
+        let Some(place) = self.authentication else { return Authentication::None };
         let because = if version == Version::V3 {
             "version 3 has no authentication"
         } else if strict {
             "strict mode has no authentication"
-        } else if self.password.is_none() || !self.has_auth_type {
-            "it wants both `auth_type` and `auth_pass`"
+        } else if let Some(password) = self.password.filter(|_| self.has_auth_type) {
+            return Authentication::Simple(password);
         } else {
-            return self.password;
+            "it wants both `auth_type` and `auth_pass`"
         };
         log.warning(place, Message::NoEffect { keyword: "authentication", because });
-        None
+        Authentication::None
     }
 
     fn virtual_mac_of(&self, vrid: Vrid, strict: bool, log: &mut Log<'_, 'a>) -> Option<VirtualMac<'a>> {
@@ -499,32 +500,31 @@ impl<'a> Draft<'a> {
         default
     }
 
-    fn announce_of(&self, strict: bool, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> Announce {
+    fn announcing_of(&self, strict: bool, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> Announcing {
         let own = &self.announce;
         let all = &globals.announce;
         let repeat_default = if globals.min_garp { 1 } else { 5 };
         let delay_default = Duration::from_secs(if globals.min_garp { 0 } else { 5 });
+        let not_zero = |delay: Duration| (delay != Duration::ZERO).then_some(delay);
         let repeat = own.repeat.or(all.repeat).unwrap_or(repeat_default);
         let delay = own.delay.or(all.delay).unwrap_or(delay_default);
-        let mut lower_priority_repeat = own.lower_priority_repeat.or(all.lower_priority_repeat).unwrap_or(repeat);
+        let mut lower_repeat = own.lower_priority_repeat.or(all.lower_priority_repeat).unwrap_or(repeat);
         if strict {
             if let Some(place) = self.lower_priority_announced
-                && lower_priority_repeat != 0
+                && lower_repeat != 0
             {
                 let because = "strict mode has no such announcement";
                 log.warning(place, Message::NoEffect { keyword: "garp_lower_prio_repeat", because });
             }
-            lower_priority_repeat = 0;
+            lower_repeat = 0;
         }
-        Announce {
+        Announcing {
             repeat,
-            delay,
-            refresh: own.refresh.or(all.refresh).filter(|&refresh| refresh != Duration::ZERO),
+            delay: not_zero(delay),
+            refresh: own.refresh.or(all.refresh).and_then(not_zero),
             refresh_repeat: own.refresh_repeat.or(all.refresh_repeat).unwrap_or(1),
-            lower_priority_repeat,
-            lower_priority_delay: own.lower_priority_delay.or(all.lower_priority_delay).unwrap_or(delay),
-            arp_interval: globals.arp_interval,
-            na_interval: globals.na_interval,
+            lower_repeat,
+            lower_delay: not_zero(own.lower_priority_delay.or(all.lower_priority_delay).unwrap_or(delay)),
         }
     }
 

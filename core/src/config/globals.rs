@@ -4,56 +4,29 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::diagnostic::{Message, Used};
 use super::keywords::Vocabulary;
-use super::statement::Block;
+use super::statement::{Block, Statement};
 use super::value::{self, Log, defaulted, switch};
+use crate::agent::ChecksumMode;
 use crate::time::Duration;
 use crate::types::Version;
 use crate::wire::{GROUP_V4, GROUP_V6};
 
-/// Which checksum form is sent in version 3 over IPv4.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Checksum {
-    /// `auto`: with the pseudo-header at first, then as the Active that was accepted.
-    #[default]
-    Auto,
-    /// `pseudo-header`: as keepalived, FRR and RFC 5798.
-    PseudoHeader,
-    /// `rfc9568`, or `v3_checksum_as_v2`: without the pseudo-header.
-    Rfc9568,
-}
+/// What `checksum` may say.
+pub(super) const CHECKSUM_EXPECTED: &str = "auto, pseudo-header or rfc9568";
 
-impl Checksum {
-    pub(super) const EXPECTED: &'static str = "auto, pseudo-header or rfc9568";
-
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        match text {
-            "auto" => Some(Self::Auto),
-            "pseudo-header" => Some(Self::PseudoHeader),
-            "rfc9568" => Some(Self::Rfc9568),
-            _ => None,
-        }
+/// Reads the value of `checksum`.
+pub(super) fn checksum(text: &str) -> Option<ChecksumMode> {
+    match text {
+        "auto" => Some(ChecksumMode::Auto),
+        "pseudo-header" => Some(ChecksumMode::PseudoHeader),
+        "rfc9568" => Some(ChecksumMode::Plain),
+        _ => None,
     }
 }
 
-/// How addresses are announced (gratuitous ARP, unsolicited Neighbour Advertisement).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announce {
-    /// `garp_master_repeat`: how many at once on becoming Active; 5.
-    pub repeat: u8,
-    /// `garp_master_delay`: when they are repeated; 5 s, zero for never.
-    pub delay: Duration,
-    /// `garp_master_refresh`: how often they are repeated while Active.
-    pub refresh: Option<Duration>,
-    /// `garp_master_refresh_repeat`: how many at once then; 1.
-    pub refresh_repeat: u8,
-    /// `garp_lower_prio_repeat`: how many at once after a lower priority was heard; as `repeat`.
-    pub lower_priority_repeat: u8,
-    /// `garp_lower_prio_delay`: when those are repeated; as `delay`.
-    pub lower_priority_delay: Duration,
-    /// `vrrp_garp_interval`: the time between two gratuitous ARPs on an interface; 0.
-    pub arp_interval: Duration,
-    /// `vrrp_gna_interval`: the time between two unsolicited Neighbour Advertisements on an interface; 0.
-    pub na_interval: Duration,
+/// The form that `v3_checksum_as_v2` on or off stands for.
+pub(super) fn checksum_as_v2(on: bool) -> ChecksumMode {
+    if on { ChecksumMode::Plain } else { ChecksumMode::PseudoHeader }
 }
 
 /// The announcement keywords, each as far as it was given.
@@ -69,12 +42,7 @@ pub(super) struct AnnounceOptions {
 
 impl AnnounceOptions {
     /// Reads the keyword `name` (without `vrrp_`) if it is one of these.
-    pub(super) fn read<'a>(
-        &mut self,
-        name: &str,
-        statement: &super::statement::Statement<'a>,
-        log: &mut Log<'_, 'a>,
-    ) -> bool {
+    pub(super) fn read<'a>(&mut self, name: &str, statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> bool {
         /// A day.
         const MOST: u32 = 86_400;
         let mut seconds = || {
@@ -99,7 +67,7 @@ impl AnnounceOptions {
 }
 
 /// A number of repetitions; one out of range becomes the nearest in range, as in keepalived.
-fn repeat<'a>(statement: &super::statement::Statement<'a>, least: u8, log: &mut Log<'_, 'a>) -> Option<u8> {
+fn repeat<'a>(statement: &Statement<'a>, least: u8, log: &mut Log<'_, 'a>) -> Option<u8> {
     let expected = if least == 0 { "a number from 0 to 255" } else { "a number from 1 to 255" };
     let number = defaulted(statement, expected, Used::Nothing, |text| value::number(text, 0..=u32::MAX), log)?;
     let used = u8::try_from(number).unwrap_or(u8::MAX).max(least);
@@ -138,9 +106,13 @@ pub struct Globals<'a> {
     /// `vmac_prefix`: what the names of virtual MAC interfaces begin with; vrrp.
     pub vmac_prefix: &'a str,
     /// `checksum`, `v3_checksum_as_v2`: the checksum form of instances that do not give one.
-    pub checksum: Checksum,
+    pub checksum: ChecksumMode,
     /// `vrrp_down_timer_adverts`: how many intervals a Backup waits; 3.
     pub down_timer_adverts: u8,
+    /// `vrrp_garp_interval`: the time between two gratuitous ARPs on an interface; 0.
+    pub arp_interval: Duration,
+    /// `vrrp_gna_interval`: the time between two unsolicited Neighbour Advertisements on an interface; 0.
+    pub na_interval: Duration,
     /// `vrrp_lower_prio_no_advert`: a lower priority is not answered; as `strict` unless given.
     pub(super) lower_prio_no_advert: Option<bool>,
     /// `vrrp_higher_prio_send_advert`.
@@ -148,8 +120,6 @@ pub struct Globals<'a> {
     /// `vrrp_skip_check_adv_addr`.
     pub(super) skip_address_check: bool,
     pub(super) announce: AnnounceOptions,
-    pub(super) arp_interval: Duration,
-    pub(super) na_interval: Duration,
     /// `vrrp_min_garp`.
     pub(super) min_garp: bool,
 }
@@ -165,7 +135,7 @@ impl Default for Globals<'_> {
             group_v4: GROUP_V4,
             group_v6: GROUP_V6,
             vmac_prefix: "vrrp",
-            checksum: Checksum::Auto,
+            checksum: ChecksumMode::Auto,
             down_timer_adverts: 3,
             lower_prio_no_advert: None,
             higher_prio_send_advert: false,
@@ -232,12 +202,10 @@ impl<'a> Globals<'a> {
                     self.vmac_prefix = parsed.unwrap_or(self.vmac_prefix);
                 }
                 "v3_checksum_as_v2" => {
-                    if let Some(on) = switch(&statement, log) {
-                        self.checksum = if on { Checksum::Rfc9568 } else { Checksum::PseudoHeader };
-                    }
+                    self.checksum = switch(&statement, log).map_or(self.checksum, checksum_as_v2);
                 }
                 "checksum" => {
-                    let parsed = defaulted(&statement, Checksum::EXPECTED, Used::Nothing, Checksum::parse, log);
+                    let parsed = defaulted(&statement, CHECKSUM_EXPECTED, Used::Nothing, checksum, log);
                     self.checksum = parsed.unwrap_or(self.checksum);
                 }
                 "vrrp_down_timer_adverts" => {
@@ -267,13 +235,13 @@ pub(super) fn version(text: &str) -> Option<Version> {
     }
 }
 
-pub(super) fn down_timer_adverts<'a>(statement: &super::statement::Statement<'a>, log: &mut Log<'_, 'a>) -> Option<u8> {
+pub(super) fn down_timer_adverts<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<u8> {
     let parse = |text| value::number(text, 1..=100).and_then(|number| u8::try_from(number).ok());
     defaulted(statement, "a number from 1 to 100", Used::Nothing, parse, log)
 }
 
 pub(super) fn delay<'a>(
-    statement: &super::statement::Statement<'a>,
+    statement: &Statement<'a>,
     most: u32,
     expected: &'static str,
     log: &mut Log<'_, 'a>,

@@ -4,12 +4,13 @@
 use core::net::IpAddr;
 
 use super::address::{self, VirtualAddress};
-use super::globals::{Announce, Checksum};
 use super::lexer::Place;
 use super::statement::Block;
 use super::value::Log;
+use crate::agent::{Announcing, ChecksumMode, InterfaceId, Settings};
 use crate::time::Duration;
 use crate::types::{Family, Interval, MacAddr, Priority, Version, Vrid};
+use crate::wire::advertisement::Authentication;
 
 /// A `vrrp_instance` without errors.
 #[derive(Clone, Copy, Debug)]
@@ -39,10 +40,10 @@ pub struct Instance<'a> {
     pub accept: bool,
     /// `strict_mode` or `vrrp_strict`.
     pub strict: bool,
-    /// `auth_pass` of version 2, filled up with zeros.
-    pub password: Option<[u8; 8]>,
+    /// `authentication` of version 2.
+    pub authentication: Authentication,
     /// `checksum`, `v3_checksum_as_v2`.
-    pub checksum: Checksum,
+    pub checksum: ChecksumMode,
     /// `use_vmac`.
     pub virtual_mac: Option<VirtualMac<'a>>,
     /// `mcast_src_ip`: the source address of Advertisements, instead of the interface's own.
@@ -50,7 +51,7 @@ pub struct Instance<'a> {
     /// `mcast_dst_ip` or `vrrp_mcast_group4`/`6`: where Advertisements go.
     pub group: IpAddr,
     /// How addresses are announced.
-    pub announce: Announce,
+    pub announcing: Announcing,
     /// `down_timer_adverts`: how many intervals a Backup waits.
     pub down_timer_adverts: u8,
     /// Not `lower_prio_no_advert`: a lower priority is answered at once.
@@ -87,6 +88,30 @@ pub struct LeftOut<'a> {
 }
 
 impl<'a> Instance<'a> {
+    /// What the core has to know of it, but for its addresses; `interface` is what the agent calls its interface.
+    pub fn settings(&self, interface: InterfaceId) -> Settings {
+        Settings {
+            interface,
+            family: self.family,
+            version: self.version,
+            vrid: self.vrid,
+            priority: self.priority,
+            interval: self.interval,
+            preempt: self.preempt,
+            preempt_delay: self.preempt_delay,
+            accept: self.accept,
+            checksum: self.checksum,
+            authentication: self.authentication,
+            strict: self.strict,
+            virtual_mac: self.virtual_mac.is_some(),
+            source: self.source,
+            group: self.group,
+            announcing: self.announcing,
+            down_timer_adverts: self.down_timer_adverts,
+            answer_lower: self.answer_lower,
+        }
+    }
+
     /// The addresses that are advertised, all of [`family`](Self::family), at least one.
     pub fn addresses(&self) -> impl Iterator<Item = VirtualAddress<'a>> + Clone + use<'a> {
         Addresses::new(self.body, "virtual_ipaddress").take(usize::from(self.advertised))
