@@ -345,10 +345,11 @@ impl<S: Storage> Agent<S> {
             return Err(AddError::Duplicate);
         }
         if self.routers.is_full_grown() {
-            self.deadlines.grow()?;
-            self.owed.grow()?;
-            self.trackers.grow()?;
-            self.events.grow();
+            let count = self.routers.len().saturating_add(1);
+            self.deadlines.grow(count)?;
+            self.owed.grow(count)?;
+            self.trackers.grow(count)?;
+            self.events.grow(count);
         }
         let index = self.routers.insert(Router::new(settings, source, held), config.addresses, config.excluded)?;
         self.busy = self.busy.saturating_add(1);

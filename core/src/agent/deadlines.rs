@@ -32,10 +32,15 @@ impl<S: Storage> Deadlines<S> {
         Self { entries: Default::default(), positions: Default::default(), len: 0 }
     }
 
-    /// Makes room for one more Virtual Router.
-    pub(crate) fn grow(&mut self) -> Result<(), Full> {
-        self.entries.push(VACANT)?;
-        self.positions.push(NOWHERE)
+    /// Makes room for `count` Virtual Routers.
+    pub(crate) fn grow(&mut self, count: usize) -> Result<(), Full> {
+        while self.entries.len() < count {
+            self.entries.push(VACANT)?;
+        }
+        while self.positions.len() < count {
+            self.positions.push(NOWHERE)?;
+        }
+        Ok(())
     }
 
     /// The earliest deadline and whose it is.

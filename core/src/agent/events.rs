@@ -16,16 +16,13 @@ impl<S: Storage> Events<S> {
         Self { ring: Default::default(), first: 0, waiting: 0, lost: 0 }
     }
 
-    /// Makes room for two more, if there is any.
-    pub(crate) fn grow(&mut self) {
+    /// Makes room for two for each of `count` Virtual Routers, or for as many as there is memory.
+    pub(crate) fn grow(&mut self, count: usize) {
         if self.waiting == 0 {
             self.first = 0;
         }
         // Only while the ring does not go around its end, so that the order stays.
-        if self.first == 0 && self.ring.push(None).is_ok() {
-            // One is enough where memory is fixed.
-            let _ = self.ring.push(None);
-        }
+        while self.first == 0 && self.ring.len() < count.saturating_mul(2) && self.ring.push(None).is_ok() {}
     }
 
     pub(crate) fn push(&mut self, event: Event) {

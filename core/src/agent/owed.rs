@@ -42,9 +42,12 @@ impl<S: Storage> Owed<S> {
         Self { links: Default::default(), first: [END; Debt::ALL.len()], last: [END; Debt::ALL.len()] }
     }
 
-    /// Makes room for one more Virtual Router.
-    pub(crate) fn grow(&mut self) -> Result<(), Full> {
-        self.links.push([Link { previous: OUTSIDE, next: OUTSIDE }; Debt::ALL.len()])
+    /// Makes room for `count` Virtual Routers.
+    pub(crate) fn grow(&mut self, count: usize) -> Result<(), Full> {
+        while self.links.len() < count {
+            self.links.push([Link { previous: OUTSIDE, next: OUTSIDE }; Debt::ALL.len()])?;
+        }
+        Ok(())
     }
 
     /// The Virtual Router that has owed this the longest.

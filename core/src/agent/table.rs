@@ -114,7 +114,7 @@ impl<S: Storage> Routers<S> {
             index
         } else {
             let index = self.slots.len();
-            if index >= MOST || self.slots.push(slot).is_err() || self.buckets.push(END).is_err() {
+            if index >= MOST || self.buckets.push(END).is_err() || self.slots.push(slot).is_err() {
                 self.addresses_used = usize::from(start);
                 return Err(AddError::Full);
             }

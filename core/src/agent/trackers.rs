@@ -77,9 +77,12 @@ impl<S: Storage> Trackers<S> {
         Self { trackers: Default::default(), edges: Default::default(), free: END, first_of_router: Default::default() }
     }
 
-    /// Makes room for one more Virtual Router.
-    pub(crate) fn grow(&mut self) -> Result<(), Full> {
-        self.first_of_router.push(END)
+    /// Makes room for `count` Virtual Routers.
+    pub(crate) fn grow(&mut self, count: usize) -> Result<(), Full> {
+        while self.first_of_router.len() < count {
+            self.first_of_router.push(END)?;
+        }
+        Ok(())
     }
 
     fn insert(&mut self, tracker: u16, router: usize, weight: Weight) -> Result<(), Full> {
