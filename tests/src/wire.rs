@@ -2,6 +2,8 @@
 //! that can get every field wrong, with the simplest checksum arithmetic that can be written. Frames for the
 //! laboratory are in [`crate::lab`].
 
+pub mod samples;
+
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
