@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Message, Used};
 use super::globals::{
     AnnounceOptions, CHECKSUM_EXPECTED, Globals, checksum, checksum_as_v2, delay, down_timer_adverts, version,
 };
-use super::instance::{Instance, LeftOut, VirtualMac};
+use super::instance::{Instance, LeftOut, Protocol, VirtualMac};
 use super::keywords::Vocabulary;
 use super::lexer::Place;
 use super::statement::{Block, Statement, Word};
@@ -302,10 +302,9 @@ impl<'a> Draft<'a> {
         self.check_first_address(first_word, first, strict, log);
         let (preempt, preempt_delay) = self.preemption(priority, strict, log);
         let vrid = self.vrid?;
-        Some(Instance {
-            name,
-            place,
-            interface: self.interface?,
+        let interface = self.interface?;
+        let virtual_mac = self.virtual_mac_of(vrid, strict, log);
+        let protocol = Protocol {
             family,
             version,
             vrid,
@@ -317,12 +316,19 @@ impl<'a> Draft<'a> {
             strict,
             authentication: self.authentication_of(version, strict, log),
             checksum: self.checksum.unwrap_or(globals.checksum),
-            virtual_mac: self.virtual_mac_of(vrid, strict, log),
+            virtual_mac: virtual_mac.is_some(),
             source: self.source_of(family, log),
             group: self.group_of(family, globals, log),
             announcing: self.announcing_of(strict, globals, log),
             down_timer_adverts: self.down_timer_adverts.unwrap_or(globals.down_timer_adverts),
             answer_lower: self.answer_lower(strict, globals, log),
+        };
+        Some(Instance {
+            name,
+            place,
+            interface,
+            protocol,
+            virtual_mac,
             answer_higher: self.answer_higher(strict, globals, log),
             skip_address_check: self.skip_address_check.unwrap_or(globals.skip_address_check),
             track_interface: !self.dont_track_primary,
@@ -387,15 +393,11 @@ impl<'a> Draft<'a> {
             log.warning(place, Message::NoEffect { keyword: "nopreempt", because });
             nopreempt = false;
         }
-        let because = because.or_else(|| {
-            if strict {
-                Some("strict mode has no delay")
-            } else if nopreempt {
-                Some("`nopreempt` cancels it")
-            } else {
-                None
-            }
-        });
+        let because = match because {
+            None if strict => Some("strict mode has no delay"),
+            None if nopreempt => Some("`nopreempt` cancels it"),
+            other => other,
+        };
         let delay = match (self.preempt_delay, because) {
             (Some((place, delay)), Some(because)) if delay != Duration::ZERO => {
                 log.warning(place, Message::NoEffect { keyword: "preempt_delay", because });

@@ -22,6 +22,24 @@ pub struct Instance<'a> {
     pub place: Place,
     /// `interface`.
     pub interface: &'a str,
+    /// What the protocol wants to know of it.
+    pub protocol: Protocol,
+    /// `use_vmac`.
+    pub virtual_mac: Option<VirtualMac<'a>>,
+    /// `higher_prio_send_advert`: a higher priority is answered once before stepping down.
+    pub answer_higher: bool,
+    /// `skip_check_adv_addr`: the address list is compared only when the sender changes.
+    pub skip_address_check: bool,
+    /// Not `dont_track_primary`: a fault of the interface is a fault of the instance.
+    pub track_interface: bool,
+    /// How many entries of `virtual_ipaddress` are advertised; the rest counts as excluded.
+    pub(super) advertised: u8,
+    pub(super) body: Block<'a>,
+}
+
+/// The part of an instance that needs no text: what becomes the core's [`Settings`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocol {
     /// The family of its addresses.
     pub family: Family,
     /// `version`; without one `vrrp_version` for IPv4, 3 for IPv6.
@@ -44,8 +62,8 @@ pub struct Instance<'a> {
     pub authentication: Authentication,
     /// `checksum`, `v3_checksum_as_v2`.
     pub checksum: ChecksumMode,
-    /// `use_vmac`.
-    pub virtual_mac: Option<VirtualMac<'a>>,
+    /// Whether there is a `use_vmac`.
+    pub virtual_mac: bool,
     /// `mcast_src_ip`: the source address of Advertisements, instead of the interface's own.
     pub source: Option<IpAddr>,
     /// `mcast_dst_ip` or `vrrp_mcast_group4`/`6`: where Advertisements go.
@@ -56,15 +74,32 @@ pub struct Instance<'a> {
     pub down_timer_adverts: u8,
     /// Not `lower_prio_no_advert`: a lower priority is answered at once.
     pub answer_lower: bool,
-    /// `higher_prio_send_advert`: a higher priority is answered once before stepping down.
-    pub answer_higher: bool,
-    /// `skip_check_adv_addr`: the address list is compared only when the sender changes.
-    pub skip_address_check: bool,
-    /// Not `dont_track_primary`: a fault of the interface is a fault of the instance.
-    pub track_interface: bool,
-    /// How many entries of `virtual_ipaddress` are advertised; the rest counts as excluded.
-    pub(super) advertised: u8,
-    pub(super) body: Block<'a>,
+}
+
+impl Protocol {
+    /// The same for an agent; `interface` is what it calls the instance's interface.
+    pub fn settings(&self, interface: InterfaceId) -> Settings {
+        Settings {
+            interface,
+            family: self.family,
+            version: self.version,
+            vrid: self.vrid,
+            priority: self.priority,
+            interval: self.interval,
+            preempt: self.preempt,
+            preempt_delay: self.preempt_delay,
+            accept: self.accept,
+            checksum: self.checksum,
+            authentication: self.authentication,
+            strict: self.strict,
+            virtual_mac: self.virtual_mac,
+            source: self.source,
+            group: self.group,
+            announcing: self.announcing,
+            down_timer_adverts: self.down_timer_adverts,
+            answer_lower: self.answer_lower,
+        }
+    }
 }
 
 /// `use_vmac`: the addresses live on an interface of their own with the virtual router MAC address.
@@ -88,31 +123,7 @@ pub struct LeftOut<'a> {
 }
 
 impl<'a> Instance<'a> {
-    /// What the core has to know of it, but for its addresses; `interface` is what the agent calls its interface.
-    pub fn settings(&self, interface: InterfaceId) -> Settings {
-        Settings {
-            interface,
-            family: self.family,
-            version: self.version,
-            vrid: self.vrid,
-            priority: self.priority,
-            interval: self.interval,
-            preempt: self.preempt,
-            preempt_delay: self.preempt_delay,
-            accept: self.accept,
-            checksum: self.checksum,
-            authentication: self.authentication,
-            strict: self.strict,
-            virtual_mac: self.virtual_mac.is_some(),
-            source: self.source,
-            group: self.group,
-            announcing: self.announcing,
-            down_timer_adverts: self.down_timer_adverts,
-            answer_lower: self.answer_lower,
-        }
-    }
-
-    /// The addresses that are advertised, all of [`family`](Self::family), at least one.
+    /// The addresses that are advertised, all of one family, at least one.
     pub fn addresses(&self) -> impl Iterator<Item = VirtualAddress<'a>> + Clone + use<'a> {
         Addresses::new(self.body, "virtual_ipaddress").take(usize::from(self.advertised))
     }

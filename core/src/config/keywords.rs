@@ -198,7 +198,7 @@ fn distance(a: &[u8], b: &[u8], limit: usize) -> Option<usize> {
         *cell = number;
     }
     for (number, letter) in (1_usize..).zip(a) {
-        let Some((first, cells)) = row.split_first_mut() else { return None };
+        let (first, cells) = row.split_first_mut()?;
         let mut diagonal = core::mem::replace(first, number);
         let mut left = number;
         let mut least = number;
