@@ -1,0 +1,1 @@
+//! rtnetlink: addresses, links and their changes.

@@ -1,0 +1,127 @@
+//! Receiving Advertisements: one raw socket per interface and family, with its own queue, joined to the
+//! group on that interface and filtered in the kernel.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use steadfast_core::types::Family;
+use steadfast_core::wire::{self, Envelope, GROUP_V4, GROUP_V6, PROTOCOL};
+
+use super::filter;
+use crate::sys::message::{RECEIVE_BATCH, ReceiveQueue};
+use crate::sys::{option, option::Flag, socket};
+
+/// Room for some 1,300 Advertisements; the default holds 256.
+const QUEUE: i32 = 1 << 20;
+
+/// Hears the Advertisements of one family on one interface.
+#[derive(Debug)]
+pub struct Receiver {
+    fd: OwnedFd,
+    family: Family,
+    interface: u32,
+}
+
+/// What one [`Receiver::receive`] took in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Packets handed on.
+    pub packets: usize,
+    /// Packets that have no readable IP header.
+    pub unreadable: usize,
+    /// The budget ended before the queue did: there may be more.
+    pub pending: bool,
+}
+
+impl Receiver {
+    /// Listens on the interface with this index, which may be down and without addresses. When the interface
+    /// is deleted the socket is deaf for good: open another one for its successor.
+    ///
+    /// # Errors
+    ///
+    /// Of the system: no such interface, no privilege (CAP_NET_RAW), no IPv6.
+    pub fn open(family: Family, interface: u32) -> io::Result<Self> {
+        let index = i32::try_from(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let socket = socket::raw(family, PROTOCOL)?;
+        let fd = socket.as_fd();
+        // Filtered and bound before anything else: until then it hears every interface.
+        match family {
+            Family::V4 => option::attach_filter(fd, &filter::ADVERTISEMENTS_V4)?,
+            Family::V6 => option::attach_filter(fd, &filter::ADVERTISEMENTS_V6)?,
+        }
+        Flag::BIND_INTERFACE.set(fd, index)?;
+        option::set_receive_buffer(fd, QUEUE)?;
+        match family {
+            Family::V4 => {
+                Flag::ALL_GROUPS_V4.set(fd, 0)?;
+                option::join(fd, IpAddr::V4(GROUP_V4), interface)?;
+            }
+            Family::V6 => {
+                // A kernel without the option filters by group anyway, in the program above.
+                let _ = Flag::ALL_GROUPS_V6.set(fd, 0);
+                Flag::TELL_HOPS_V6.set(fd, 1)?;
+                Flag::TELL_DESTINATION_V6.set(fd, 1)?;
+                option::join(fd, IpAddr::V6(GROUP_V6), interface)?;
+            }
+        }
+        Ok(Self { fd: socket, family, interface })
+    }
+
+    /// The interface it listens on.
+    pub fn interface(&self) -> u32 {
+        self.interface
+    }
+
+    /// The family it listens for.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Takes in what waits, at most `budget` packets, and hands on the envelope and the VRRP payload of each.
+    /// Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// Of the system, such as an interface that went down (once; the socket is good for when it comes back).
+    pub fn receive(
+        &self,
+        queue: &mut ReceiveQueue,
+        budget: usize,
+        mut hand: impl FnMut(&Envelope, &[u8]),
+    ) -> io::Result<Drained> {
+        let mut drained = Drained::default();
+        let mut left = budget;
+        while left > 0 {
+            let limit = left.min(RECEIVE_BATCH);
+            let count = queue.receive(self.fd.as_fd(), limit)?;
+            for (bytes, told) in queue.iter() {
+                let packet = match self.family {
+                    Family::V4 => wire::ip::parse_ipv4(bytes),
+                    Family::V6 => told.destination.zip(told.hop_limit).map(|(destination, hop_limit)| {
+                        (Envelope { source: told.source.into(), destination: destination.into(), hop_limit }, bytes)
+                    }),
+                };
+                match packet {
+                    Some((envelope, payload)) => {
+                        drained.packets += 1;
+                        hand(&envelope, payload);
+                    }
+                    None => drained.unreadable += 1,
+                }
+            }
+            if count < limit {
+                return Ok(drained);
+            }
+            left -= count;
+        }
+        drained.pending = true;
+        Ok(drained)
+    }
+}
+
+impl AsFd for Receiver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

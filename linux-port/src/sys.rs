@@ -1,0 +1,21 @@
+//! The only module of this package with `unsafe`: one small safe wrapper per system call that std does not
+//! offer. Nothing here decides anything about VRRP; what the sockets mean is in [`crate::socket`] and
+//! [`crate::netlink`].
+
+pub mod clock;
+pub mod event;
+pub mod filter;
+pub mod local;
+pub mod message;
+pub mod option;
+pub mod poll;
+pub mod process;
+pub mod signal;
+pub mod socket;
+
+use std::io;
+
+/// The result of a system call that says -1 for an error.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

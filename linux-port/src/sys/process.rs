@@ -1,0 +1,105 @@
+//! What a process can do to itself: leave namespaces, enter others, die with its parent, choose the mode of
+//! the files it makes; and what it may do.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Kinds of namespaces to leave; combine with [`Namespaces::and`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Namespaces(libc::c_int);
+
+impl Namespaces {
+    /// Interfaces, addresses, routes, sockets.
+    pub const NETWORK: Self = Self(libc::CLONE_NEWNET);
+    /// User ids and capabilities; with it the others need no privilege, where the kernel allows it.
+    pub const USER: Self = Self(libc::CLONE_NEWUSER);
+    /// Mount points.
+    pub const MOUNT: Self = Self(libc::CLONE_NEWNS);
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Moves the calling thread (for [`Namespaces::USER`]: a process of one thread) into new namespaces.
+pub fn unshare(namespaces: Namespaces) -> io::Result<()> {
+    // SAFETY: unshare takes an integer and touches no memory.
+    super::check(unsafe { libc::unshare(namespaces.0) }).map(drop)
+}
+
+/// Moves the calling thread into the namespace that `namespace` (an open `/proc/PID/ns/net`) stands for.
+pub fn enter(namespace: impl AsFd) -> io::Result<()> {
+    // SAFETY: setns takes a descriptor and an integer; 0 accepts whatever kind it is.
+    super::check(unsafe { libc::setns(namespace.as_fd().as_raw_fd(), 0) }).map(drop)
+}
+
+/// Sends this process SIGTERM when the thread that started it ends, however it ends.
+pub fn terminate_with_parent() -> io::Result<()> {
+    // SAFETY: PR_SET_PDEATHSIG takes one unsigned long and touches no memory of ours.
+    super::check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong, 0, 0, 0) }).map(drop)
+}
+
+/// Makes what `command` will start be killed (SIGKILL) when the thread that starts it ends, however it ends.
+pub fn kill_with_parent(command: &mut Command) -> &mut Command {
+    let ask = || {
+        // SAFETY: PR_SET_PDEATHSIG takes one unsigned long and touches no memory of ours.
+        super::check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong, 0, 0, 0) }).map(drop)
+    };
+    // SAFETY: between fork and exec the closure makes one system call, which is async-signal-safe, and
+    // allocates nothing (an error of the system is a number).
+    unsafe { command.pre_exec(ask) }
+}
+
+/// The permissions that files and sockets made from now on never get; returns the former ones.
+pub fn set_umask(mask: u32) -> u32 {
+    // SAFETY: umask takes an integer and cannot fail.
+    unsafe { libc::umask(mask as libc::mode_t) as u32 }
+}
+
+/// Sends SIGTERM to the process `pid`.
+pub fn terminate(pid: u32) -> io::Result<()> {
+    send_signal(pid, libc::SIGTERM)
+}
+
+/// Sends SIGKILL to the process `pid`.
+pub fn kill(pid: u32) -> io::Result<()> {
+    send_signal(pid, libc::SIGKILL)
+}
+
+/// Sends SIGHUP to the process `pid`.
+pub fn hang_up(pid: u32) -> io::Result<()> {
+    send_signal(pid, libc::SIGHUP)
+}
+
+fn send_signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    // 0 and negative numbers mean groups of processes, which is nobody's intention here.
+    let pid = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: kill takes two integers and touches no memory.
+    super::check(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_go_to_one_process_only() {
+        assert_eq!(terminate(0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(kill(u32::MAX).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_child_dies_with_the_thread_that_started_it() {
+        let mut child = std::thread::spawn(|| {
+            let mut command = Command::new("sleep");
+            kill_with_parent(command.arg("60")).spawn().unwrap()
+        })
+        .join()
+        .unwrap();
+        assert!(!child.wait().unwrap().success());
+    }
+}

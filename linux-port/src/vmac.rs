@@ -1,0 +1,1 @@
+//! Virtual MAC addresses as macvlans.
