@@ -56,8 +56,10 @@ struct Active {
     adver_at: Instant,
     /// An answer that waits until the rate limit allows it.
     answer_at: Option<Instant>,
-    /// When the last answer to a lower priority went out.
+    /// Until when answers to lower priorities are used up: each uses [`hearing::ANSWER_SPACING`].
     answered: Option<Instant>,
+    /// An answer to a lower priority that was held back goes out then.
+    held_back_until: Option<Instant>,
     /// When the last Advertisement went out.
     sent: Option<Instant>,
     /// Rounds over all addresses that are due now.
@@ -236,14 +238,15 @@ impl Router {
             Machine::Initialize { start_at } => start_at,
             Machine::Backup(backup) => Some(backup.down_at),
             Machine::Active(active) => {
-                earliest([Some(active.adver_at), active.answer_at, active.repeat_at, active.refresh_at])
+                let Active { answer_at, held_back_until, repeat_at, refresh_at, .. } = active;
+                earliest([Some(active.adver_at), answer_at, held_back_until, repeat_at, refresh_at])
             }
         };
         let retry = match self.held {
             Held::Missing(at) if self.wanted() => Some(at),
             _ => None,
         };
-        earliest([state, retry, self.handover.map(|handover| handover.until), None])
+        earliest([state, retry, self.handover.map(|handover| handover.until)])
     }
 
     /// Does what is due at `now`. The event that it brings, if it brings one.
@@ -297,6 +300,10 @@ impl Router {
         if active.answer_at.is_some_and(|at| at <= now) {
             active.answer_at = None;
             self.say(Speak::Advertise);
+        }
+        if active.held_back_until.is_some_and(|at| at <= now) {
+            active.held_back_until = None;
+            self.answer(now, &mut active);
         }
         if active.repeat_at.is_some_and(|at| at <= now) {
             active.repeat_at = None;
@@ -378,6 +385,7 @@ impl Router {
             adver_at: self.after(now),
             answer_at: None,
             answered: None,
+            held_back_until: None,
             sent: None,
             rounds: 0,
             cursor: 0,
@@ -471,6 +479,6 @@ impl Router {
     }
 }
 
-fn earliest(deadlines: [Option<Instant>; 4]) -> Option<Instant> {
+fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
     deadlines.into_iter().flatten().min()
 }

@@ -11,8 +11,9 @@ use crate::time::{Duration, Instant};
 use crate::types::{Interval, Priority, Version};
 use crate::wire::advertisement::{Fit, Form};
 
-/// The least time between two immediate answers to lower-priority Advertisements: a flood of them draws at
-/// most eight a second.
+/// The time that each answer to a lower priority uses up. One more may go out at once, because announcements
+/// of two Actives can cross on the wire, and then the answer to the farewell sets the clients right. A flood
+/// draws at most ten answers a second.
 const ANSWER_SPACING: Duration = Duration::from_millis(125);
 
 /// After this long without an answer the next one announces as often as a new Active does.
@@ -124,7 +125,7 @@ impl Router {
                 active.answer_at = None;
                 active.adver_at = self.after(now);
             } else {
-                active.answer_at = earliest([active.answer_at, Some(at), None, None]);
+                active.answer_at = earliest([active.answer_at, Some(at)]);
             }
             self.machine = Machine::Active(active);
             return None;
@@ -148,21 +149,21 @@ impl Router {
     }
 
     /// Another Active of less right: advertise and announce again at once (RFC 9568 section 6.4.3), but not
-    /// so often that a flood of such Advertisements is amplified.
-    fn answer(&mut self, now: Instant, active: &mut Active) {
+    /// so often that a flood of such Advertisements is amplified. An answer that is held back follows later.
+    pub(super) fn answer(&mut self, now: Instant, active: &mut Active) {
         if !self.settings.answer_lower {
             return;
         }
         let Announcing { lower_repeat, lower_delay, .. } = self.settings.announcing;
-        match active.answered {
-            Some(answered) if now < answered + ANSWER_SPACING => {
-                bump(&mut self.counters.answers_held_back);
-                return;
-            }
-            Some(answered) if now < answered + ANSWER_QUIET => active.announce(1),
-            _ => active.announce(lower_repeat.max(1)),
+        let used = active.answered.map_or(now, |answered| answered.max(now));
+        if used > now + ANSWER_SPACING {
+            bump(&mut self.counters.answers_held_back);
+            active.held_back_until = Some(used - ANSWER_SPACING);
+            return;
         }
-        active.answered = Some(now);
+        let quiet = active.answered.is_none_or(|answered| answered + ANSWER_QUIET <= now);
+        active.announce(if quiet { lower_repeat.max(1) } else { 1 });
+        active.answered = Some(used + ANSWER_SPACING);
         active.repeat_at = lower_delay.map(|delay| now + delay);
         self.say(Speak::Advertise);
     }
