@@ -5,3 +5,4 @@
 
 pub mod lab;
 pub mod wire;
+pub mod sim;

@@ -1,0 +1,159 @@
+//! The simulator, the core's third port: a seeded LAN of routers in virtual time, with the faults that
+//! networks and machines have, and the rules of VRRP held against everything that happens. Advertisements
+//! are real bytes. The same seed gives the same run, on every machine.
+//!
+//! `scenario` draws what befalls whom, `world` lets it happen, `node` is a router with its kernel, `shadow`
+//! judges one router and `order` all of them together, `mutant` breaks routers to show that they are judged.
+
+pub mod mutant;
+pub mod node;
+pub mod order;
+pub mod packet;
+pub mod rng;
+pub mod scenario;
+pub mod shadow;
+pub mod trace;
+pub mod world;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mutant::Mutant;
+use scenario::Scenario;
+use world::{Violation, World};
+
+/// What a run was.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The hash of its trace.
+    pub hash: u64,
+    /// Notes in the trace.
+    pub notes: u64,
+    /// Virtual time, in microseconds.
+    pub lasted: u64,
+    /// Frames sent.
+    pub sent: usize,
+    /// How often a node ran.
+    pub runs: u64,
+    /// Checks of the client in which it was excused.
+    pub excused: u64,
+    /// The rule that was broken, if one was.
+    pub violation: Option<Violation>,
+    /// The trace, if it was asked for.
+    pub trace: String,
+}
+
+/// How to run a scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode {
+    /// What is broken.
+    pub mutant: Mutant,
+    /// Judge each router by its shadow, too, and not only all of them from outside.
+    pub judged: bool,
+    /// Keep the trace to read.
+    pub verbose: bool,
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self { mutant: Mutant::Sound, judged: true, verbose: false }
+    }
+}
+
+/// Runs the scenario of `seed`.
+pub fn run(seed: u64, mode: Mode) -> Outcome {
+    let scenario = Scenario::draw(seed);
+    let mut world = World::new(&scenario, mode.mutant, mode.judged, mode.verbose);
+    let violation = world.run();
+    Outcome {
+        hash: world.trace.hash(),
+        notes: world.trace.length(),
+        lasted: world.at,
+        sent: world.sent(),
+        runs: world.runs,
+        excused: world.order.excused,
+        violation,
+        trace: world.trace.lines().to_owned(),
+    }
+}
+
+/// What many runs were.
+#[derive(Debug, Default)]
+pub struct Campaign {
+    /// Scenarios run.
+    pub scenarios: u64,
+    /// Virtual time of all of them, in microseconds.
+    pub lasted: u64,
+    /// Frames sent.
+    pub sent: u64,
+    /// How often nodes ran.
+    pub runs: u64,
+    /// Checks of the client in which it was excused.
+    pub excused: u64,
+    /// Those that broke a rule; after a few no more are run.
+    pub violations: Vec<Violation>,
+}
+
+/// Runs the scenarios of seeds `first` up to `first + count`, on all processors. Every 64th is run twice, and
+/// two traces that differ are a violation.
+pub fn campaign(first: u64, count: u64, mode: Mode) -> Campaign {
+    const ENOUGH: usize = 8;
+    let next = AtomicU64::new(0);
+    let total = Mutex::new(Campaign::default());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut mine = Campaign::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                break;
+            }
+            let seed = first + number;
+            let outcome = run(seed, mode);
+            mine.scenarios += 1;
+            mine.lasted += outcome.lasted;
+            mine.sent += outcome.sent as u64;
+            mine.runs += outcome.runs;
+            mine.excused += outcome.excused;
+            let mut violation = outcome.violation;
+            if number % 64 == 0 && run(seed, mode).hash != outcome.hash {
+                let detail = "the same seed gave another trace".to_owned();
+                violation = Some(Violation { seed, at: 0, group: 0, node: None, rule: "determinism", detail });
+            }
+            if let Some(violation) = violation {
+                mine.violations.push(violation);
+                if mine.violations.len() >= ENOUGH {
+                    next.store(count, Ordering::Relaxed);
+                }
+            }
+        }
+        let mut total = total.lock().expect("no thread panics while it holds the lock");
+        total.scenarios += mine.scenarios;
+        total.lasted += mine.lasted;
+        total.sent += mine.sent;
+        total.runs += mine.runs;
+        total.excused += mine.excused;
+        total.violations.append(&mut mine.violations);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    total.into_inner().expect("no thread panicked")
+}
+
+/// A violation as text: a line to reproduce it, and the trace up to it.
+pub fn report(violation: &Violation, mode: Mode) -> String {
+    let Violation { seed, at, group, node, rule, detail } = violation;
+    let scenario = Scenario::draw(*seed);
+    let trace = run(*seed, Mode { verbose: true, ..mode }).trace;
+    let tail: Vec<_> = trace.lines().rev().take(120).collect();
+    let tail: Vec<_> = tail.into_iter().rev().collect();
+    format!(
+        "seed {seed}: rule `{rule}` broken at {at} us, Virtual Router {group}, node {node:?}: {detail}\n\
+         reproduce: STEADFAST_SIM_SEED={seed} cargo test --release -p steadfast-tests --test simulation \
+         reproduce -- --nocapture\n{scenario:?}\n{}\n",
+        tail.join("\n")
+    )
+}

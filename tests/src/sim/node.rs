@@ -1,0 +1,607 @@
+//! A node of the simulated LAN: an agent, and around it all that a port and its kernel do. Inputs wait in a
+//! queue until the node gets to run; it drains the queue, then drives the agent within its budget, as
+//! the core's contract says; what comes out is left in a box for `super::world` to carry out. The rules are
+//! held against all of it on the way, by a `Shadow` for each Virtual Router.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use steadfast_core::agent::{
+    Agent, Event, EventKind, Generation, InterfaceId, Link, Refused, RouterConfig, RouterId, Settings, State,
+};
+use steadfast_core::port::{Port, drive};
+use steadfast_core::storage::Fixed;
+use steadfast_core::time::{Duration, Instant};
+use steadfast_core::types::{Family, Interval, Priority, Vrid};
+use steadfast_core::wire::advertisement::Form;
+use steadfast_core::wire::{Discard, Envelope};
+
+use super::mutant::Mutant;
+use super::packet::{self, Heard, LONGEST};
+use super::rng::Rng;
+use super::scenario::{GROUPS, LANS, NODES, NodePlan, Scenario};
+use super::shadow::{Broken, Shadow};
+use super::trace::{Note, Trace};
+
+type Store = Fixed<GROUPS, 16, LANS, 8>;
+
+/// A payload on the wire, with what the simulator knows of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// The sender, `NODES` for a stranger.
+    pub from: usize,
+    /// The Virtual Router that it is for.
+    pub group: usize,
+    /// The network.
+    pub lan: usize,
+    /// The IP header.
+    pub envelope: Envelope,
+    /// What it says.
+    pub heard: Heard,
+    /// Whether every receive check has to pass.
+    pub valid: bool,
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+impl Frame {
+    /// A frame with this payload.
+    pub fn new(from: usize, group: usize, lan: usize, envelope: Envelope, payload: &[u8]) -> Self {
+        let mut bytes = [0; LONGEST];
+        bytes[..payload.len()].copy_from_slice(payload);
+        let heard = packet::read(payload).unwrap_or(Heard { vrid: 0, priority: 0, interval: 0 });
+        Self { from, group, lan, envelope, heard, valid: from < NODES, bytes, length: payload.len() }
+    }
+
+    /// The same frame with another priority.
+    pub fn with_priority(mut self, priority: u8) -> Self {
+        packet::set_priority(&mut self.bytes, priority);
+        self.heard.priority = priority;
+        self
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+/// What waits until the node runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Input {
+    /// A frame, by number.
+    Frame(usize),
+    /// The state of a network's cable.
+    Link(usize, bool),
+    /// A report on an acquisition (`true`) or release of a Virtual Router.
+    Done(usize, bool, Generation, bool),
+    /// Somebody removed a Virtual Router's addresses.
+    Lost(usize),
+    /// Stop as planned.
+    Shutdown,
+}
+
+/// What a node does to the world.
+#[derive(Clone, Copy, Debug)]
+pub enum Output {
+    /// An Advertisement.
+    Send(Frame),
+    /// Addresses of a Virtual Router to be taken off (`false`) or put on.
+    Change(usize, bool, Generation),
+    /// An announcement of one address of a Virtual Router.
+    Announce(usize, usize),
+    /// An event.
+    Tell(usize, Event),
+}
+
+impl Output {
+    /// Its place in the order of a drain.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Send(_) => 0,
+            Self::Change(_, false, _) => 1,
+            Self::Change(_, true, _) => 2,
+            Self::Announce(..) => 3,
+            Self::Tell(..) => 4,
+        }
+    }
+}
+
+/// Whether a node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Off.
+    Off,
+    /// Running.
+    On,
+    /// On its way out, as planned.
+    Leaving,
+}
+
+/// A Virtual Router on this node.
+#[derive(Clone, Debug)]
+pub struct Part {
+    id: RouterId,
+    /// Its state as the agent shows it.
+    pub state: State,
+    /// The judge of it.
+    pub shadow: Shadow,
+    /// When it last sent an Advertisement as Active, or became able to, in the world's time.
+    pub spoke: u64,
+    /// When it became Active.
+    pub active_since: u64,
+    /// When it last heard a rival while it was Active.
+    pub rival_heard: u64,
+    /// How many announcements it has sent since it became Active.
+    pub announced: usize,
+}
+
+impl Part {
+    fn observe(&mut self, at: u64, state: State) {
+        if self.state != state && state == State::Active {
+            self.active_since = at;
+            self.spoke = at;
+            self.announced = 0;
+        }
+        self.state = state;
+    }
+}
+
+/// What the node's kernel holds for a Virtual Router.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Holding {
+    /// Its addresses are on.
+    pub on: bool,
+    /// Until when the kernel works on earlier requests.
+    pub busy_until: u64,
+}
+
+/// A node.
+pub struct Node {
+    /// Its number.
+    pub index: usize,
+    /// How good its machine is.
+    pub plan: NodePlan,
+    /// Whether it runs.
+    pub power: Power,
+    /// How often it was started: reports to an earlier life go nowhere.
+    pub life: u32,
+    /// What waits for it.
+    pub queue: VecDeque<Input>,
+    /// When it runs next; `u64::MAX`: when something comes in.
+    pub wake_at: u64,
+    /// It stands still until then.
+    pub still_until: u64,
+    /// What arrives until then is lost.
+    pub frozen_until: u64,
+    /// Its cables.
+    pub cable: [bool; LANS],
+    /// What its kernel holds.
+    pub holding: [Holding; GROUPS],
+    /// Its Virtual Routers.
+    pub parts: [Option<Part>; GROUPS],
+    /// Switched on again as soon as it has ended.
+    pub restart: bool,
+    agent: Option<Box<Agent<Store>>>,
+    interfaces: [Option<InterfaceId>; LANS],
+    by_router: [usize; GROUPS],
+    rng: Rng,
+    mutant: Mutant,
+    muted_until: u64,
+    broken: Option<(usize, Broken)>,
+}
+
+impl Node {
+    /// A node that is off.
+    pub fn new(index: usize, plan: NodePlan, mutant: Mutant, rng: Rng) -> Self {
+        Self {
+            index,
+            plan,
+            power: Power::Off,
+            life: 0,
+            queue: VecDeque::new(),
+            wake_at: u64::MAX,
+            still_until: 0,
+            frozen_until: 0,
+            cable: [true; LANS],
+            holding: [Holding::default(); GROUPS],
+            parts: [const { None }; GROUPS],
+            restart: false,
+            agent: None,
+            interfaces: [None; LANS],
+            by_router: [0; GROUPS],
+            rng,
+            mutant,
+            muted_until: 0,
+            broken: None,
+        }
+    }
+
+    /// A time of the world on this node's clock.
+    fn clock(&self, at: u64) -> Instant {
+        Instant::from_micros(at + self.plan.clock)
+    }
+
+    /// The state of a Virtual Router, if the node runs.
+    pub fn state(&self, group: usize) -> State {
+        self.view(group, |view| view.state).unwrap_or(State::Initialize)
+    }
+
+    /// The Active that a Virtual Router follows.
+    pub fn follows(&self, group: usize) -> Option<IpAddr> {
+        self.view(group, |view| view.active_address).flatten()
+    }
+
+    fn view<T>(&self, group: usize, read: impl Fn(steadfast_core::agent::View<'_>) -> T) -> Option<T> {
+        let part = self.parts[group].as_ref()?;
+        self.agent.as_ref()?.view(part.id).map(read)
+    }
+
+    /// Whether it stands still.
+    pub fn is_still(&self, at: u64) -> bool {
+        at < self.still_until
+    }
+
+    /// How late it gets to run this time.
+    pub fn delay(&mut self) -> u64 {
+        self.rng.below(self.plan.jitter + 1)
+    }
+
+    /// Sees to it that it runs soon.
+    pub fn call(&mut self, at: u64) {
+        let soon = at.max(self.still_until) + self.delay();
+        self.wake_at = self.wake_at.min(soon);
+    }
+
+    /// Switches it on: a new agent, with what its kernel still holds.
+    pub fn start(&mut self, at: u64, scenario: &Scenario) {
+        let now = self.clock(at);
+        self.power = Power::On;
+        self.restart = false;
+        self.life += 1;
+        self.queue.clear();
+        self.wake_at = u64::MAX;
+        let mut agent: Box<Agent<Store>> = Box::default();
+        let startup = Duration::from_micros(self.plan.startup_delay);
+        agent.set_startup_delay(now, startup);
+        for lan in 0..LANS {
+            let interface = agent.add_interface().ok();
+            self.interfaces[lan] = interface;
+            let Some(interface) = interface else { continue };
+            for family in [Family::V4, Family::V6] {
+                let source = Scenario::source(self.index, lan, family);
+                agent.handle_source(now, interface, family, Some(source));
+            }
+            if self.cable[lan] {
+                agent.handle_link(now, interface, Link::Up);
+            }
+        }
+        for (group, common) in scenario.groups.iter().enumerate() {
+            self.parts[group] = None;
+            let Some(member) = self.plan.members[group] else { continue };
+            let Some(interface) = self.interfaces[common.lan] else { continue };
+            let told = self.mutant.configure(member, common.version);
+            let family = Family::of(&common.addresses[0]);
+            let vrid = Vrid::new(common.vrid).expect("scenarios have VRIDs from 10");
+            let mut settings = Settings::new(interface, family, vrid);
+            settings.version = common.version;
+            settings.priority = Priority::new(told.priority).expect("scenarios have priorities from 1");
+            settings.interval = if common.version == steadfast_core::types::Version::V2 {
+                Interval::from_seconds((told.centiseconds / 100) as u8).expect("whole seconds")
+            } else {
+                Interval::from_centiseconds(told.centiseconds).expect("at most 4095")
+            };
+            settings.preempt = told.preempt;
+            settings.preempt_delay = Duration::from_micros(told.preempt_delay);
+            settings.checksum = told.checksum;
+            settings.virtual_mac = common.virtual_mac;
+            settings.announcing.repeat = self.plan.rounds;
+            let config = RouterConfig { settings, addresses: &common.addresses, excluded: &[] };
+            let id = agent.add(now, &config, self.holding[group].on).expect("the agent has room");
+            self.by_router[id.index()] = group;
+            let mut shadow = Shadow::new(member, common.version, (now + startup).as_micros());
+            let state = agent.view(id).map_or(State::Initialize, |view| view.state);
+            keep(&mut self.broken, group, shadow.compare(now.as_micros(), state));
+            self.parts[group] =
+                Some(Part { id, state, shadow, spoke: at, active_since: at, rival_heard: 0, announced: 0 });
+        }
+        self.agent = Some(agent);
+        self.call(at);
+    }
+
+    /// It is gone: by a crash, or because it has ended.
+    pub fn stop(&mut self) {
+        self.power = Power::Off;
+        self.life += 1;
+        self.agent = None;
+        self.queue.clear();
+        self.wake_at = u64::MAX;
+        self.parts = [const { None }; GROUPS];
+    }
+
+    /// Runs once: drains the queue, drives the agent. What it does is put into `outbox`. The group and the
+    /// rule, if one was broken.
+    pub fn run(
+        &mut self,
+        at: u64,
+        scenario: &Scenario,
+        frames: &[Frame],
+        trace: &mut Trace,
+        outbox: &mut Vec<Output>,
+    ) -> Option<(usize, Broken)> {
+        let mut agent = self.agent.take()?;
+        self.run_agent(&mut agent, at, scenario, frames, trace, outbox);
+        let ended = self.power == Power::Leaving && agent.is_idle();
+        self.agent = Some(agent);
+        if ended {
+            trace.note(at, Note::Ended { node: self.index });
+            self.stop();
+        }
+        self.broken.take()
+    }
+
+    fn run_agent(
+        &mut self,
+        agent: &mut Agent<Store>,
+        at: u64,
+        scenario: &Scenario,
+        frames: &[Frame],
+        trace: &mut Trace,
+        outbox: &mut Vec<Output>,
+    ) {
+        // The contract: `now` is read before the queues are drained.
+        let now = self.clock(at);
+        if self.mutant == Mutant::ExpiresBeforeDraining {
+            self.drive(agent, at, now, scenario, trace, outbox);
+        }
+        while let Some(input) = self.queue.pop_front() {
+            self.take(agent, at, now, input, frames, trace);
+        }
+        if at < self.muted_until {
+            self.wake_at = self.muted_until;
+            return;
+        }
+        if self.mutant == Mutant::ForgetsPatience
+            && let Some(due) = agent.poll_at()
+            && due > Instant::default()
+            && due < now
+        {
+            self.drive(agent, at, due, scenario, trace, outbox);
+        }
+        self.drive(agent, at, now, scenario, trace, outbox);
+    }
+
+    fn take(
+        &mut self,
+        agent: &mut Agent<Store>,
+        at: u64,
+        now: Instant,
+        input: Input,
+        frames: &[Frame],
+        trace: &mut Trace,
+    ) {
+        match input {
+            Input::Frame(number) => self.hear(agent, at, now, &frames[number], trace),
+            Input::Link(lan, up) => {
+                let Some(interface) = self.interfaces[lan] else { return };
+                let link = if up { Link::Up } else { Link::Down };
+                agent.handle_link(now, interface, link);
+                for part in self.parts.iter_mut().flatten() {
+                    let here = agent.view(part.id).is_some_and(|view| view.settings.interface == interface);
+                    if here && !up {
+                        part.shadow.stopped(now.as_micros());
+                    }
+                }
+            }
+            Input::Done(group, acquire, generation, success) => {
+                trace.note(at, Note::Done { node: self.index, group, acquire, success });
+                let Some(part) = &mut self.parts[group] else { return };
+                part.shadow.done(generation, success);
+                agent.handle_done(now, part.id, generation, if success { Ok(()) } else { Err(Refused) });
+            }
+            Input::Lost(group) => {
+                let Some(part) = &mut self.parts[group] else { return };
+                part.shadow.lost();
+                agent.handle_lost(now, part.id);
+            }
+            Input::Shutdown => {
+                agent.shutdown(now);
+                for part in self.parts.iter_mut().flatten() {
+                    part.shadow.stopped(now.as_micros());
+                }
+            }
+        }
+        for (group, part) in self.parts.iter_mut().enumerate() {
+            let Some(part) = part else { continue };
+            let Some(view) = agent.view(part.id) else { continue };
+            part.observe(at, view.state);
+            keep(&mut self.broken, group, part.shadow.compare(now.as_micros(), view.state));
+        }
+    }
+
+    fn hear(&mut self, agent: &mut Agent<Store>, at: u64, now: Instant, frame: &Frame, trace: &mut Trace) {
+        let Some(interface) = self.interfaces[frame.lan] else { return };
+        let said = frame.heard;
+        let mut frame = *frame;
+        let part = self.parts[frame.group].as_mut();
+        let (own, interval) = self.plan.members[frame.group].map_or((0, 0), |m| (m.priority, m.interval()));
+        if self.mutant == Mutant::YieldsToEqual && frame.valid && frame.heard.priority == own && own < 255 {
+            frame = frame.with_priority(own + 1);
+        }
+        let active = part.as_ref().is_some_and(|part| part.shadow.state == State::Active);
+        if self.mutant == Mutant::RearmsOnReceive && active {
+            self.muted_until = at + interval;
+        }
+        let result = agent.handle_advertisement(now, interface, &frame.envelope, frame.payload());
+        let note = Note::Heard {
+            node: self.index,
+            group: frame.group,
+            from: frame.from,
+            priority: said.priority,
+            valid: result.is_ok(),
+        };
+        trace.note(at, note);
+        let Some(part) = part else {
+            let foreign = ("foreign", "accepted for a Virtual Router that is not ours".into());
+            return keep(&mut self.broken, frame.group, result.map_or(Ok(()), |_| Err(foreign)));
+        };
+        match result {
+            Ok(id) if frame.valid && id == part.id => {
+                let sender = frame.envelope.source;
+                let ours = Scenario::source(self.index, frame.lan, Family::of(&sender));
+                part.shadow.heard(now.as_micros(), said, sender > ours);
+                if part.shadow.state == State::Active && said.priority > 0 {
+                    part.rival_heard = at;
+                }
+            }
+            // A planned stop still listens for its successor.
+            Err(Discard::NotRunning) if frame.valid && part.shadow.state == State::Initialize => {}
+            Err(_) if !frame.valid => {}
+            result => {
+                let detail = format!("{result:?}, valid = {}", frame.valid);
+                keep(&mut self.broken, frame.group, Err(("receive-checks", detail)));
+            }
+        }
+    }
+
+    fn drive(
+        &mut self,
+        agent: &mut Agent<Store>,
+        at: u64,
+        now: Instant,
+        scenario: &Scenario,
+        trace: &mut Trace,
+        outbox: &mut Vec<Output>,
+    ) {
+        let first = outbox.len();
+        let haste = Duration::from_micros(self.mutant.haste(scenario));
+        let budget = self.plan.budget;
+        let mut port = Hands { node: self.index, by_router: self.by_router, scenario, outbox };
+        let next = drive(agent, &mut port, now + haste, budget);
+        let spent = outbox.len() - first == budget;
+        for (group, part) in self.parts.iter_mut().enumerate() {
+            let Some(part) = part else { continue };
+            let Some(view) = agent.view(part.id) else { continue };
+            let unheard = self.queue.iter().any(|input| matches!(input, Input::Frame(_)));
+            part.observe(at, view.state);
+            keep(&mut self.broken, group, part.shadow.expired(now.as_micros(), view.state, unheard));
+        }
+        if self.mutant != Mutant::Sound {
+            self.mutant.spoil(&mut self.parts, &mut self.queue, now.as_micros(), outbox, first);
+        }
+        let mut rank = 0;
+        for output in &outbox[first..] {
+            if output.rank() < rank {
+                keep(&mut self.broken, 0, Err(("order", format!("{output:?} after rank {rank}"))));
+            }
+            rank = output.rank();
+            self.judge(at, now, output, trace);
+        }
+        self.wake_at = match next {
+            None => u64::MAX,
+            Some(due) if due <= now && spent => at + 20,
+            Some(due) if due <= now => {
+                let detail = format!("poll_at {due:?} is not after {now:?} when drained");
+                keep(&mut self.broken, 0, Err(("contract", detail)));
+                at + 20
+            }
+            Some(due) => due.as_micros().saturating_sub(self.plan.clock + haste.as_micros()).max(at) + self.delay(),
+        };
+        if !spent {
+            for (group, part) in self.parts.iter_mut().enumerate() {
+                if let Some(part) = part {
+                    keep(&mut self.broken, group, part.shadow.drained(now.as_micros()));
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, at: u64, now: Instant, output: &Output, trace: &mut Trace) {
+        let node = self.index;
+        match *output {
+            Output::Send(frame) => {
+                let (group, priority) = (frame.group, frame.heard.priority);
+                trace.note(at, Note::Sent { node, group, priority });
+                let Some(part) = &mut self.parts[group] else { return };
+                part.spoke = at;
+                keep(&mut self.broken, group, part.shadow.advertised(now.as_micros(), priority));
+            }
+            Output::Change(group, acquire, generation) => {
+                trace.note(at, Note::Asked { node, group, acquire, generation });
+                let Some(part) = &mut self.parts[group] else { return };
+                keep(&mut self.broken, group, part.shadow.asked(acquire, generation));
+            }
+            Output::Announce(group, address) => {
+                trace.note(at, Note::Announced { node, group, address });
+                let Some(part) = &mut self.parts[group] else { return };
+                part.announced += 1;
+                keep(&mut self.broken, group, part.shadow.announced());
+            }
+            Output::Tell(group, event) => {
+                if let EventKind::Transition { from, to, reason } = event.kind {
+                    trace.note(at, Note::Moved { node, group, from, to, reason });
+                }
+            }
+        }
+    }
+}
+
+/// Keeps the first broken rule.
+fn keep(broken: &mut Option<(usize, Broken)>, group: usize, result: Result<(), Broken>) {
+    if let Err(rule) = result {
+        broken.get_or_insert((group, rule));
+    }
+}
+
+/// The port: every verb becomes an output.
+struct Hands<'a> {
+    node: usize,
+    by_router: [usize; GROUPS],
+    scenario: &'a Scenario,
+    outbox: &'a mut Vec<Output>,
+}
+
+impl Hands<'_> {
+    fn group(&self, router: RouterId) -> usize {
+        self.by_router[router.index()]
+    }
+}
+
+impl Port<Store> for Hands<'_> {
+    fn advertise(
+        &mut self,
+        agent: &Agent<Store>,
+        router: RouterId,
+        _interface: InterfaceId,
+        priority: Option<Priority>,
+        form: Form,
+    ) {
+        let group = self.group(router);
+        let common = &self.scenario.groups[group];
+        let mut buffer = [0; LONGEST];
+        let length = agent.emit(router, priority, form, &mut buffer).expect("the buffer is long enough");
+        let source = Scenario::source(self.node, common.lan, Family::of(&common.addresses[0]));
+        let envelope = packet::envelope(source);
+        self.outbox.push(Output::Send(Frame::new(self.node, group, common.lan, envelope, &buffer[..length])));
+    }
+
+    fn acquire(&mut self, _agent: &Agent<Store>, router: RouterId, generation: Generation) {
+        self.outbox.push(Output::Change(self.group(router), true, generation));
+    }
+
+    fn release(&mut self, _agent: &Agent<Store>, router: RouterId, generation: Generation) {
+        self.outbox.push(Output::Change(self.group(router), false, generation));
+    }
+
+    fn announce(&mut self, _agent: &Agent<Store>, router: RouterId, address: IpAddr) {
+        let group = self.group(router);
+        let addresses = &self.scenario.groups[group].addresses;
+        let index = addresses.iter().position(|known| *known == address).expect("one of its addresses");
+        self.outbox.push(Output::Announce(group, index));
+    }
+
+    fn notify(&mut self, _agent: &Agent<Store>, event: &Event) {
+        self.outbox.push(Output::Tell(self.group(event.router), *event));
+    }
+
+    fn retired(&mut self, _router: RouterId) {}
+}

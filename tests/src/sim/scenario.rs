@@ -1,0 +1,463 @@
+//! One scenario, drawn from its seed: who takes part, with what configuration and how good a machine, what
+//! befalls them and when, and by when the rules demand order again. What happens then is `super::world`'s.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use steadfast_core::agent::ChecksumMode;
+use steadfast_core::types::{Family, Version};
+
+use super::rng::Rng;
+
+/// Nodes at most; the client is endpoint number `NODES`.
+pub const NODES: usize = 5;
+/// Virtual Routers at most.
+pub const GROUPS: usize = 3;
+/// Networks at most.
+pub const LANS: usize = 2;
+
+/// Microseconds in a millisecond.
+pub const MS: u64 = 1_000;
+
+/// A Virtual Router, as all its members agree on it.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The network that it is on.
+    pub lan: usize,
+    /// Its VRID.
+    pub vrid: u8,
+    /// The protocol version.
+    pub version: Version,
+    /// Its addresses, of one family; an IPv6 list begins with a link-local one.
+    pub addresses: Vec<IpAddr>,
+    /// Whether its members use the virtual MAC.
+    pub virtual_mac: bool,
+}
+
+/// One node's part in a Virtual Router. Times are microseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Configured priority.
+    pub priority: u8,
+    /// Preempt_Mode.
+    pub preempt: bool,
+    /// How long to put off preempting.
+    pub preempt_delay: u64,
+    /// Advertisement_Interval in centiseconds.
+    pub centiseconds: u16,
+    /// Which checksum it sends.
+    pub checksum: ChecksumMode,
+}
+
+impl Member {
+    /// Advertisement_Interval.
+    pub fn interval(&self) -> u64 {
+        u64::from(self.centiseconds) * 10 * MS
+    }
+}
+
+/// A node: how good its machine is. Times are microseconds.
+#[derive(Clone, Debug)]
+pub struct NodePlan {
+    /// What its clock shows at time zero.
+    pub clock: u64,
+    /// How late it gets to run, at most.
+    pub jitter: u64,
+    /// Actions that it does before it looks at its queues again.
+    pub budget: usize,
+    /// How long its kernel takes to put an address on or off, at most.
+    pub latency: u64,
+    /// How many address operations in a hundred fail during the bad times.
+    pub refusals: u64,
+    /// Announcements of each address when it becomes Active.
+    pub rounds: u8,
+    /// The configured startup delay.
+    pub startup_delay: u64,
+    /// When it is first switched on.
+    pub starts_at: u64,
+    /// Its parts, by Virtual Router.
+    pub members: Vec<Option<Member>>,
+}
+
+/// What the network does to frames.
+#[derive(Clone, Copy, Debug, Hash)]
+pub struct Weather {
+    /// Delay, at least.
+    pub nearest: u64,
+    /// Delay, at most.
+    pub farthest: u64,
+    /// Frames lost, in a hundred.
+    pub loss: u64,
+    /// Frames doubled, in a hundred.
+    pub doubled: u64,
+    /// Frames kept back, and so overtaken, in a hundred.
+    pub strays: u64,
+    /// How long those are kept back, at most.
+    pub straying: u64,
+}
+
+/// What befalls the network or a node.
+#[derive(Clone, Copy, Debug, Hash)]
+pub enum Fault {
+    /// Other weather.
+    Weather(Weather),
+    /// The endpoints in the mask (bit `NODES`: the client) and the others do not hear each other.
+    Split(u8),
+    /// The others do not hear the endpoints in the mask.
+    Deaf(u8),
+    /// All hear all.
+    Heal,
+    /// The process stands still; what arrives waits in its queue.
+    Stall(usize, u64),
+    /// The whole machine stands still; what arrives is lost.
+    Freeze(usize, u64),
+    /// The process dies without a word. Its addresses stay behind (`true`) or vanish with the machine.
+    Crash(usize, bool),
+    /// A planned stop.
+    Stop(usize),
+    /// Switched on again, if off.
+    Start(usize),
+    /// Cable out (`false`) or in; the port is told.
+    Cable(usize, usize, bool),
+    /// Someone removes a Virtual Router's addresses from a node that holds them.
+    Deface(usize, usize),
+}
+
+/// What is done to the quiet network of the second half, to measure the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// Nothing.
+    Quiet,
+    /// The Active's machine dies.
+    Kill,
+    /// The Active is stopped as planned.
+    Stop,
+    /// The Active is cut off, with or without the client, and heard again later.
+    CutOff {
+        /// Whether the client is cut off with it.
+        with_client: bool,
+    },
+    /// A Backup's process stands still for long.
+    StallBackup,
+    /// A Backup's machine stands still for long.
+    FreezeBackup,
+    /// The Active's machine stands still for long.
+    FreezeActive,
+}
+
+/// All that a seed decides.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Where it comes from.
+    pub seed: u64,
+    /// The Virtual Routers.
+    pub groups: Vec<Group>,
+    /// The nodes.
+    pub nodes: Vec<NodePlan>,
+    /// The weather at first.
+    pub weather: Weather,
+    /// What befalls them, in order of time; all of it before `whole_at`.
+    pub faults: Vec<(u64, Fault)>,
+    /// From here the network is whole and nobody stands still.
+    pub whole_at: u64,
+    /// By here the rules demand order.
+    pub settled_at: u64,
+    /// How often somebody sends Advertisements that fail a receive check, if at all.
+    pub junk: Option<u64>,
+    /// The second half.
+    pub trial: Trial,
+    /// How long a cut or a standstill of the second half lasts.
+    pub trial_length: u64,
+}
+
+impl Weather {
+    /// A good network: nothing lost, little delay.
+    pub fn calm(unit: u64) -> Self {
+        let farthest = (unit / 40).clamp(100, 2 * MS);
+        Self { nearest: 20, farthest, loss: 0, doubled: 0, strays: 0, straying: 0 }
+    }
+}
+
+impl NodePlan {
+    /// How late an action can come after its time on this node while it runs: it gets to run late, and its
+    /// budget makes it pause in between.
+    pub fn lateness(&self) -> u64 {
+        self.jitter + if self.budget < 64 { 2 * MS } else { 0 }
+    }
+}
+
+impl Scenario {
+    /// For this long after the network has become whole, frames from before may still arrive.
+    pub const STRAYING: u64 = 500 * MS;
+
+    /// The scenario of `seed`.
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let lans = 1 + usize::from(rng.percent(15));
+        let any_v2 = rng.percent(25);
+        let base: u16 = match any_v2 {
+            true => rng.pick(&[100, 100, 100, 200, 300]),
+            false => rng.pick(&[1, 2, 5, 10, 10, 20, 50, 100, 100, 100, 300, 1000, 4095]),
+        };
+        let groups = groups(&mut rng, lans, any_v2);
+        let unit = u64::from(base) * 10 * MS;
+        let count = rng.pick(&[2, 2, 2, 3, 3, 3, 4, 5]);
+        let mut nodes: Vec<_> = (0..count).map(|_| node(&mut rng, &groups, base)).collect();
+        for group in 0..groups.len() {
+            crown(&mut rng, &mut nodes, group);
+        }
+
+        let longest = longest(&nodes, unit);
+        let begin = nodes.iter().map(|node| node.starts_at).max().unwrap_or(0);
+        let whole_at = begin + rng.between(4, 12) * longest;
+        let weather = weather(&mut rng, unit);
+        let faults = faults(&mut rng, &nodes, &groups, begin / 2, whole_at, unit);
+        let trial = rng.pick(&[
+            Trial::Quiet,
+            Trial::Kill,
+            Trial::Kill,
+            Trial::Stop,
+            Trial::Stop,
+            Trial::CutOff { with_client: false },
+            Trial::CutOff { with_client: true },
+            Trial::StallBackup,
+            Trial::FreezeBackup,
+            Trial::FreezeActive,
+        ]);
+        let trial_length = rng.between(longest / 4, 7 * longest);
+        let junk = rng.percent(25).then(|| rng.between(unit / 20 + 1, unit));
+        let mut scenario =
+            Self { junk, seed, groups, nodes, weather, faults, whole_at, settled_at: 0, trial, trial_length };
+        scenario.settled_at = whole_at + scenario.settling();
+        scenario
+    }
+
+    /// Time within which the rules bring order to a whole network, over all Virtual Routers. The terms:
+    ///
+    /// * what is still on its way when the network becomes whole (`straying`);
+    /// * a startup delay that still runs;
+    /// * a preempt delay: it begins with the first Advertisement heard, an interval at most, and then runs;
+    /// * three intervals and a skew, until the last Backup that hears nobody it yields to takes over;
+    /// * one interval, until an Active that answers to no one repeats its Advertisement to the others;
+    /// * the release of a planned stop, an interval or a second;
+    /// * a second, where an address could not be put on and is tried again;
+    /// * the lateness of the machines and the network.
+    pub fn settling(&self) -> u64 {
+        (0..self.groups.len()).map(|group| self.settling_of(group)).max().unwrap_or(0)
+    }
+
+    fn settling_of(&self, group: usize) -> u64 {
+        let members = || self.nodes.iter().filter_map(move |node| Some((node, node.members[group]?)));
+        let interval = self.interval(group);
+        let skew = members().map(|(_, member)| self.skew(group, member.priority, interval)).max().unwrap_or(0);
+        let startup = members().map(|(node, _)| node.startup_delay).max().unwrap_or(0);
+        let preempt = members().map(|(_, member)| member.preempt_delay).max().unwrap_or(0);
+        // An acquisition that failed is tried again after a second.
+        let retry = if members().any(|(node, _)| node.refusals > 0) { 1_100 * MS } else { 0 };
+        let preempt = if preempt > 0 { preempt + interval } else { 0 };
+        Self::STRAYING
+            + startup
+            + preempt
+            + retry
+            + 3 * interval
+            + skew
+            + interval
+            + interval.min(1_000 * MS)
+            + 20 * MS
+            + 2 * self.slack()
+    }
+
+    /// The longest Advertisement_Interval of a Virtual Router's members.
+    pub fn interval(&self, group: usize) -> u64 {
+        self.nodes.iter().filter_map(|node| node.members[group]).map(|member| member.interval()).max().unwrap_or(0)
+    }
+
+    /// Skew_Time (RFC 9568 section 6.1, RFC 3768 section 6.1), in whole microseconds.
+    pub fn skew(&self, group: usize, priority: u8, interval: u64) -> u64 {
+        skew(self.groups[group].version, priority, interval)
+    }
+
+    /// How late anything can come on a whole network: two nodes that get to run late, two address
+    /// operations, two frames on their way.
+    pub fn slack(&self) -> u64 {
+        let node = self.nodes.iter().map(|node| node.lateness() + node.latency).max().unwrap_or(0);
+        2 * node + 2 * self.calm().farthest
+    }
+
+    /// The weather of the second half.
+    pub fn calm(&self) -> Weather {
+        Weather::calm((0..self.groups.len()).map(|group| self.interval(group)).min().unwrap_or(0))
+    }
+
+    /// The source address of a node on a network.
+    pub fn source(node: usize, lan: usize, family: Family) -> IpAddr {
+        // The order of addresses is not that of the nodes, so that ties do not always go the same way.
+        let host = [30_u8, 10, 50, 20, 40, 60][node.min(NODES)];
+        match family {
+            Family::V4 => Ipv4Addr::new(192, 0, 2 + lan as u8, host).into(),
+            Family::V6 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, lan as u16, host.into()).into(),
+        }
+    }
+}
+
+/// Skew_Time in whole microseconds.
+pub fn skew(version: Version, priority: u8, interval: u64) -> u64 {
+    let weight = 256 - u64::from(priority);
+    match version {
+        Version::V3 => (weight * interval) / 256,
+        Version::V2 => (weight * 1_000 * MS) / 256,
+    }
+}
+
+fn longest(nodes: &[NodePlan], unit: u64) -> u64 {
+    nodes.iter().flat_map(|node| node.members.iter().flatten()).map(Member::interval).max().unwrap_or(unit)
+}
+
+fn groups(rng: &mut Rng, lans: usize, any_v2: bool) -> Vec<Group> {
+    let count = rng.pick(&[1, 1, 1, 1, 1, 2, 2, 3]);
+    let same_vrid = rng.percent(30);
+    (0..count)
+        .map(|index: usize| {
+            // Same VRID in several groups: then network or family tells them apart.
+            let distinct = !same_vrid || index == 2;
+            let vrid = if distinct { 10 + index as u8 } else { 10 };
+            let lan = if same_vrid && lans == 2 { index % 2 } else { index.min(lans - 1) };
+            let v6 = if same_vrid && lans == 1 { index == 1 } else { !any_v2 && rng.percent(30) };
+            let version = if any_v2 && !v6 { Version::V2 } else { Version::V3 };
+            let length = rng.between(1, 3) as u16;
+            let addresses = (0..length)
+                .map(|n| match v6 {
+                    true if n == 0 => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa, 1 + index as u16).into(),
+                    true => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, n, 1 + index as u16).into(),
+                    false => Ipv4Addr::new(192, 0, 2 + lan as u8, 100 + 10 * index as u8 + n as u8).into(),
+                })
+                .collect();
+            Group { lan, vrid, version, addresses, virtual_mac: rng.percent(30) }
+        })
+        .collect()
+}
+
+fn node(rng: &mut Rng, groups: &[Group], base: u16) -> NodePlan {
+    let unit = u64::from(base) * 10 * MS;
+    let slow = if rng.percent(20) { 15 * MS } else { MS };
+    let latency = rng.between(10, slow);
+    let anywhere = rng.below(1 << 40);
+    let clock = rng.pick(&[0, 1, anywhere, u64::from(u32::MAX) - 1_000_000]);
+    let members = groups
+        .iter()
+        .map(|group| {
+            let other_interval = group.version == Version::V3 && base <= 400 && rng.percent(10);
+            Some(Member {
+                priority: rng.pick(&[1, 50, 100, 100, 100, 101, 150, 200, 253, 254]),
+                preempt: !rng.percent(20),
+                preempt_delay: if rng.percent(10) { rng.between(1, 3 * unit) } else { 0 },
+                centiseconds: if other_interval { base * rng.pick(&[2, 4, 10]) } else { base },
+                checksum: rng.pick(&[ChecksumMode::Auto, ChecksumMode::PseudoHeader, ChecksumMode::Plain]),
+            })
+        })
+        .collect();
+    NodePlan {
+        clock,
+        jitter: rng.between(1, (unit / 20).clamp(50, 3 * MS)),
+        budget: if rng.percent(25) { rng.between(1, 4) as usize } else { 1_000 },
+        latency,
+        refusals: if rng.percent(10) { rng.between(5, 50) } else { 0 },
+        rounds: rng.pick(&[1, 1, 2, 5]),
+        startup_delay: if rng.percent(8) { rng.between(1, 2 * unit) } else { 0 },
+        starts_at: if rng.percent(50) { 0 } else { rng.below(5 * unit) },
+        members,
+    }
+}
+
+/// Sometimes leaves nodes out of a Virtual Router, and sometimes makes one or two its owner.
+fn crown(rng: &mut Rng, nodes: &mut [NodePlan], group: usize) {
+    let count = nodes.len();
+    if count > 2 && rng.percent(20) {
+        nodes[rng.below(count as u64) as usize].members[group] = None;
+    }
+    let owners = rng.pick(&[0, 0, 0, 0, 0, 0, 1, 1, 2]);
+    for _ in 0..owners {
+        let chosen = rng.below(count as u64) as usize;
+        if let Some(member) = &mut nodes[chosen].members[group] {
+            member.priority = 255;
+        }
+    }
+}
+
+fn weather(rng: &mut Rng, unit: u64) -> Weather {
+    let calm = Weather::calm(unit);
+    if rng.percent(40) {
+        return calm;
+    }
+    let farthest = rng.between(calm.farthest, calm.farthest.max((unit / 5).min(30 * MS)));
+    Weather {
+        nearest: calm.nearest,
+        farthest,
+        loss: rng.pick(&[0, 0, 5, 20, 50, 80]),
+        doubled: rng.pick(&[0, 0, 5, 30]),
+        strays: rng.pick(&[0, 0, 5, 20]),
+        straying: rng.between(farthest, 400 * MS),
+    }
+}
+
+fn faults(
+    rng: &mut Rng,
+    nodes: &[NodePlan],
+    groups: &[Group],
+    from: u64,
+    whole_at: u64,
+    unit: u64,
+) -> Vec<(u64, Fault)> {
+    let count = rng.pick(&[0, 1, 2, 2, 3, 3, 4, 5, 6, 8]);
+    let span = whole_at - from;
+    let mut faults = Vec::new();
+    for _ in 0..count {
+        let at = from + rng.below(span);
+        let until = at + 1 + rng.below((whole_at - at).min(8 * unit));
+        let until = until.min(whole_at - 1);
+        let node = rng.below(nodes.len() as u64) as usize;
+        match rng.below(10) {
+            0 => faults.push((at, Fault::Weather(weather(rng, unit)))),
+            1 | 2 => {
+                let mask = rng.between(1, (1 << (NODES + 1)) - 2) as u8;
+                let fault = if rng.percent(70) { Fault::Split(mask) } else { Fault::Deaf(mask) };
+                faults.extend([(at, fault), (until, Fault::Heal)]);
+            }
+            3 => faults.push((at, Fault::Stall(node, until - at))),
+            4 => faults.push((at, Fault::Freeze(node, until - at))),
+            5 => {
+                faults.push((at, Fault::Crash(node, true)));
+                faults.push((until, Fault::Start(node)));
+            }
+            6 => {
+                faults.push((at, Fault::Crash(node, false)));
+                if rng.percent(70) {
+                    faults.push((until, Fault::Start(node)));
+                }
+            }
+            7 => {
+                faults.push((at, Fault::Stop(node)));
+                if rng.percent(70) {
+                    faults.push((until, Fault::Start(node)));
+                }
+            }
+            8 => {
+                let lan = groups[rng.below(groups.len() as u64) as usize].lan;
+                faults.extend([(at, Fault::Cable(node, lan, false)), (until, Fault::Cable(node, lan, true))]);
+            }
+            _ => faults.push((at, Fault::Deface(node, rng.below(groups.len() as u64) as usize))),
+        }
+    }
+    // The bad times end here, for every one of them.
+    let end = whole_at;
+    faults.push((end, Fault::Heal));
+    for (node, _) in nodes.iter().enumerate() {
+        for lan in 0..LANS {
+            faults.push((end, Fault::Cable(node, lan, true)));
+        }
+        if faults.iter().any(|(_, fault)| matches!(fault, Fault::Crash(crashed, true) if *crashed == node)) {
+            faults.push((end, Fault::Start(node)));
+        }
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    faults
+}
