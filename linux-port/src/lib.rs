@@ -1,10 +1,12 @@
 //! VRRP on Linux: what the binary `steadfast` is made of. The protocol itself is in `steadfast_core`; here
 //! are the sockets, netlink, the files and the loop that connects them.
 
+pub mod check;
 pub mod cli;
 pub mod control;
 pub mod logging;
 pub mod netlink;
+pub mod plan;
 pub mod socket;
 pub mod status;
 pub mod storage;

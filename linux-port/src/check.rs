@@ -1,0 +1,236 @@
+//! What `steadfast check` has to say about a configuration file: findings with their places, as text or
+//! JSON, and the exit status they make. What is wrong in the text itself is found by the core's grammar,
+//! what only a whole plan shows by [`crate::plan`].
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::{Serialize, Serializer};
+use steadfast_core::config::{Diagnostic, Place, Severity};
+
+use crate::plan;
+
+/// The exit status of a file without warnings and errors.
+pub const EXIT_CLEAN: u8 = 0;
+/// The exit status of a file with warnings.
+pub const EXIT_WARNINGS: u8 = 1;
+/// The exit status of a file with errors, or with `--strict` also of one with warnings.
+pub const EXIT_ERRORS: u8 = 2;
+
+/// The most findings of one severity that are kept; the others are counted.
+pub const MOST_FINDINGS: usize = 1000;
+
+/// The version of the JSON document.
+const SCHEMA: u32 = 1;
+
+/// One thing to say about a file. Displayed as `file:line:column: severity: message`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The file's path as it was given.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// How much it matters.
+    #[serde(serialize_with = "severity")]
+    pub severity: Severity,
+    /// One sentence.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}: {}", self.file, self.line, self.column, self.severity, self.message)
+    }
+}
+
+fn severity<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(severity)
+}
+
+/// Everything that there is to say about a file, bounded in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    file: String,
+    list: Vec<Finding>,
+    notices: u64,
+    warnings: u64,
+    errors: u64,
+}
+
+impl Findings {
+    /// No findings yet about `file`.
+    pub fn new(file: &Path) -> Self {
+        Self { file: file.display().to_string(), list: Vec::new(), notices: 0, warnings: 0, errors: 0 }
+    }
+
+    /// Adds what the core's grammar says.
+    pub fn add(&mut self, diagnostic: Diagnostic<'_>) {
+        self.push(diagnostic.place, diagnostic.severity, || diagnostic.message.to_string());
+    }
+
+    /// Adds an error about the file as a whole.
+    pub(crate) fn add_error(&mut self, place: Place, message: impl fmt::Display) {
+        self.push(place, Severity::Error, || message.to_string());
+    }
+
+    fn push(&mut self, place: Place, severity: Severity, message: impl FnOnce() -> String) {
+        let count = match severity {
+            Severity::Notice => &mut self.notices,
+            Severity::Warning => &mut self.warnings,
+            Severity::Error => &mut self.errors,
+        };
+        *count += 1;
+        if *count <= MOST_FINDINGS as u64 {
+            let Place { line, column } = place;
+            self.list.push(Finding { file: self.file.clone(), line, column, severity, message: message() });
+        }
+    }
+
+    /// The findings that were kept, in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        let mut sorted: Vec<_> = self.list.iter().collect();
+        sorted.sort_by_key(|finding| (finding.line, finding.column));
+        sorted.into_iter()
+    }
+
+    /// How many there are of a severity, kept or not.
+    pub fn count(&self, severity: Severity) -> u64 {
+        match severity {
+            Severity::Notice => self.notices,
+            Severity::Warning => self.warnings,
+            Severity::Error => self.errors,
+        }
+    }
+
+    /// Whether there is an error.
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// How many were counted but not kept.
+    pub fn omitted(&self) -> u64 {
+        self.notices + self.warnings + self.errors - self.list.len() as u64
+    }
+
+    /// The exit status of `steadfast check`.
+    pub fn exit_status(&self, strict: bool) -> u8 {
+        match (self.errors, self.warnings) {
+            (0, 0) => EXIT_CLEAN,
+            (0, _) if !strict => EXIT_WARNINGS,
+            _ => EXIT_ERRORS,
+        }
+    }
+
+    /// Writes the findings, a line each.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        for finding in self.iter() {
+            writeln!(out, "{finding}")?;
+        }
+        if self.omitted() > 0 {
+            writeln!(out, "{}: and {} more findings", self.file, self.omitted())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the findings as one JSON document:
+    /// `{"schema":1,"file":…,"errors":…,"warnings":…,"notices":…,"omitted":…,"findings":[{"file":…,"line":…,
+    /// "column":…,"severity":"error"|"warning"|"notice","message":…},…]}`.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        let document = Document {
+            schema: SCHEMA,
+            file: &self.file,
+            errors: self.errors,
+            warnings: self.warnings,
+            notices: self.notices,
+            omitted: self.omitted(),
+            findings: self.iter().collect(),
+        };
+        serde_json::to_writer(&mut *out, &document)?;
+        writeln!(out)
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    file: &'a str,
+    errors: u64,
+    warnings: u64,
+    notices: u64,
+    omitted: u64,
+    findings: Vec<&'a Finding>,
+}
+
+/// `steadfast check`: writes what there is to say about a file, and returns the exit status.
+///
+/// # Errors
+/// Those of `out`; a file that cannot be read is a finding.
+pub fn run(file: &Path, strict: bool, json: bool, out: &mut impl Write) -> io::Result<u8> {
+    let findings = plan::load(file).findings;
+    if json {
+        findings.write_json(out)?;
+    } else {
+        findings.write_text(out)?;
+    }
+    out.flush()?;
+    Ok(findings.exit_status(strict))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steadfast_core::config::Message;
+
+    fn findings(severities: &[Severity]) -> Findings {
+        let mut findings = Findings::new(Path::new("a.conf"));
+        for (line, &severity) in (1..).zip(severities) {
+            let place = Place { line: 100 - line, column: 2 };
+            findings.add(Diagnostic { place, severity, message: Message::StrayClose });
+        }
+        findings
+    }
+
+    #[test]
+    fn exit_status_is_that_of_the_worst() {
+        use Severity::{Error, Notice, Warning};
+        assert_eq!(findings(&[]).exit_status(true), EXIT_CLEAN);
+        assert_eq!(findings(&[Notice]).exit_status(true), EXIT_CLEAN);
+        assert_eq!(findings(&[Notice, Warning]).exit_status(false), EXIT_WARNINGS);
+        assert_eq!(findings(&[Notice, Warning]).exit_status(true), EXIT_ERRORS);
+        assert_eq!(findings(&[Error, Warning]).exit_status(false), EXIT_ERRORS);
+    }
+
+    #[test]
+    fn findings_are_sorted_and_counted() {
+        let findings = findings(&[Severity::Warning; 1010]);
+        assert_eq!(findings.iter().count(), MOST_FINDINGS);
+        assert_eq!((findings.count(Severity::Warning), findings.omitted()), (1010, 10));
+    }
+
+    #[test]
+    fn text_and_json_say_the_same() {
+        let findings = findings(&[Severity::Warning, Severity::Error]);
+        let mut text = Vec::new();
+        findings.write_text(&mut text).unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "a.conf:98:2: error: this `}` has no `{`\na.conf:99:2: warning: this `}` has no `{`\n"
+        );
+        let mut json = Vec::new();
+        findings.write_json(&mut json).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["schema"], 1);
+        assert_eq!(json["errors"], 1);
+        assert_eq!(json["findings"][0]["severity"], "error");
+        assert_eq!(json["findings"][1]["line"], 99);
+    }
+}

@@ -1,0 +1,280 @@
+//! A configuration file as the agent carries it out: owned values, so that an old and a new plan can be
+//! compared. The grammar is the core's; here are the file, its bounds, and what shows only when all
+//! instances are seen together. Interfaces are names: whether they exist is asked when the plan is run.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use steadfast_core::config::{
+    self, Config, Diagnostic, Globals, Instance, Message, Place, Protocol, Severity, VirtualAddress,
+};
+use steadfast_core::time::Duration;
+use steadfast_core::types::{Family, MacAddr, Vrid};
+
+use crate::check::Findings;
+
+/// The largest file that is read, in bytes.
+pub const MOST_BYTES: u64 = 16 << 20;
+
+/// What the agent shall do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What holds for all virtual routers.
+    pub globals: PlannedGlobals,
+    /// The virtual routers, in the order of the file; names, and interface with family and VRID, are
+    /// there once.
+    pub routers: Vec<PlannedRouter>,
+}
+
+/// What holds for all virtual routers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedGlobals {
+    /// `router_id`.
+    pub router_id: Option<String>,
+    /// `vrrp_startup_delay`.
+    pub startup_delay: Duration,
+    /// `default_interface`.
+    pub default_interface: String,
+    /// `vmac_prefix`.
+    pub vmac_prefix: String,
+    /// `vrrp_garp_interval`.
+    pub arp_interval: Duration,
+    /// `vrrp_gna_interval`.
+    pub na_interval: Duration,
+}
+
+/// One `vrrp_instance`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedRouter {
+    /// Its name.
+    pub name: String,
+    /// The interface that it speaks on.
+    pub interface: String,
+    /// What the core has to know of it.
+    pub protocol: Protocol,
+    /// `use_vmac`.
+    pub virtual_mac: Option<PlannedVirtualMac>,
+    /// `higher_prio_send_advert`.
+    pub answer_higher: bool,
+    /// `skip_check_adv_addr`.
+    pub skip_address_check: bool,
+    /// Not `dont_track_primary`.
+    pub track_interface: bool,
+    /// The advertised addresses; at least one, each once.
+    pub addresses: Vec<PlannedAddress>,
+    /// The other addresses, of either family, each once.
+    pub excluded: Vec<PlannedAddress>,
+}
+
+impl PlannedRouter {
+    /// All its addresses, the advertised ones first.
+    pub fn all_addresses(&self) -> impl Iterator<Item = &PlannedAddress> {
+        self.addresses.iter().chain(&self.excluded)
+    }
+}
+
+/// `use_vmac`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedVirtualMac {
+    /// The name of its interface; without one `vmac_prefix` and the VRID.
+    pub name: Option<String>,
+    /// Another MAC address than the virtual router's.
+    pub mac: Option<MacAddr>,
+    /// `vmac_xmit_base`.
+    pub transmit_from_base: bool,
+}
+
+/// An address and how it is put on an interface; see [`VirtualAddress`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its network's prefix.
+    pub prefix_len: u8,
+    /// `dev`: another interface than the virtual router's.
+    pub device: Option<String>,
+    /// `label`.
+    pub label: Option<String>,
+    /// `scope`, as rtnetlink's number.
+    pub scope: Option<u8>,
+    /// `brd`.
+    pub broadcast: Option<Ipv4Addr>,
+    /// `peer`, with its prefix length.
+    pub peer: Option<(IpAddr, u8)>,
+    /// `preferred_lft` in seconds; `None` for ever.
+    pub preferred_lifetime: Option<u32>,
+    /// `home`.
+    pub home: bool,
+    /// `-nodad`.
+    pub no_dad: bool,
+    /// `mngtmpaddr`.
+    pub manage_temporary: bool,
+    /// `noprefixroute`.
+    pub no_prefix_route: bool,
+    /// `autojoin`.
+    pub auto_join: bool,
+    /// `no_track`.
+    pub no_track: bool,
+    /// `use_vmac`.
+    pub use_vmac: bool,
+}
+
+impl From<VirtualAddress<'_>> for PlannedAddress {
+    fn from(read: VirtualAddress<'_>) -> Self {
+        Self {
+            address: read.address,
+            prefix_len: read.prefix_len,
+            device: read.device.map(str::to_owned),
+            label: read.label.map(str::to_owned),
+            scope: read.scope,
+            broadcast: read.broadcast,
+            peer: read.peer,
+            preferred_lifetime: read.preferred_lifetime,
+            home: read.home,
+            no_dad: read.no_dad,
+            manage_temporary: read.manage_temporary,
+            no_prefix_route: read.no_prefix_route,
+            auto_join: read.auto_join,
+            no_track: read.no_track,
+            use_vmac: read.use_vmac,
+        }
+    }
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The plan, without what has errors; `None` if the file could not be read at all.
+    pub plan: Option<Plan>,
+    /// What is to be said about the file. With errors among it, a running agent keeps its old plan.
+    pub findings: Findings,
+}
+
+/// Reads a file of at most [`MOST_BYTES`].
+pub fn load(file: &Path) -> Loaded {
+    let mut findings = Findings::new(file);
+    let plan = match read(file) {
+        Ok(bytes) => parse(&bytes, &mut findings),
+        Err(error) => {
+            findings.add_error(Place::START, error);
+            None
+        }
+    };
+    Loaded { plan, findings }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error| format!("the file cannot be read: {error}");
+    let mut bytes = Vec::new();
+    File::open(file).map_err(cannot)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(format!("the file is larger than {} MiB", MOST_BYTES >> 20));
+    }
+    Ok(bytes)
+}
+
+/// The plan of a file's bytes; `None` if they are no text.
+pub fn parse(bytes: &[u8], findings: &mut Findings) -> Option<Plan> {
+    let text = match config::text(bytes) {
+        Ok(text) => text,
+        Err(diagnostic) => {
+            findings.add(diagnostic);
+            return None;
+        }
+    };
+    let config = Config::parse(text, &mut |diagnostic| findings.add(diagnostic));
+    let mut seen = Seen::default();
+    let mut routers = Vec::new();
+    let mut instances = config.instances();
+    while let Some(instance) = instances.next(&mut |diagnostic| findings.add(diagnostic)) {
+        // The name of an instance that is left out is not free again: nothing shall move because of an error.
+        match instance {
+            Ok(instance) => {
+                if let Some(duplicate) = seen.instance(&instance) {
+                    findings.add(duplicate);
+                } else {
+                    routers.push(planned(&instance, findings));
+                }
+            }
+            Err(left_out) => {
+                seen.names.entry(left_out.name).or_insert(left_out.place);
+            }
+        }
+    }
+    Some(Plan { globals: planned_globals(&config.globals), routers })
+}
+
+/// What instances may not share.
+#[derive(Default)]
+struct Seen<'a> {
+    names: HashMap<&'a str, Place>,
+    identities: HashMap<(&'a str, Family, Vrid), (&'a str, Place)>,
+}
+
+impl<'a> Seen<'a> {
+    /// Remembers an instance, or says why it may not be there.
+    fn instance(&mut self, instance: &Instance<'a>) -> Option<Diagnostic<'a>> {
+        let Instance { name, place, interface, .. } = *instance;
+        let error = |message| Some(Diagnostic { place, severity: Severity::Error, message });
+        let Entry::Vacant(free_name) = self.names.entry(name) else {
+            return error(Message::DuplicateName { name });
+        };
+        let identity = (interface, instance.protocol.family, instance.protocol.vrid);
+        match self.identities.entry(identity) {
+            Entry::Occupied(taken) => {
+                let (other, place) = *taken.get();
+                error(Message::DuplicateRouter { other, place })
+            }
+            Entry::Vacant(free) => {
+                free.insert((name, place));
+                free_name.insert(place);
+                None
+            }
+        }
+    }
+}
+
+fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRouter {
+    // The same link-local address may be wanted on several interfaces.
+    let mut seen = HashSet::new();
+    let mut once = |read: &VirtualAddress<'a>| {
+        let new = seen.insert((read.address, read.device));
+        if !new {
+            let message = Message::DuplicateAddress { value: read.address };
+            findings.add(Diagnostic { place: read.place, severity: Severity::Warning, message });
+        }
+        new
+    };
+    let addresses = instance.addresses().filter(&mut once).map(PlannedAddress::from).collect();
+    let excluded = instance.excluded().filter(&mut once).map(PlannedAddress::from).collect();
+    PlannedRouter {
+        name: instance.name.to_owned(),
+        interface: instance.interface.to_owned(),
+        protocol: instance.protocol,
+        virtual_mac: instance.virtual_mac.map(|read| PlannedVirtualMac {
+            name: read.name.map(str::to_owned),
+            mac: read.mac,
+            transmit_from_base: read.transmit_from_base,
+        }),
+        answer_higher: instance.answer_higher,
+        skip_address_check: instance.skip_address_check,
+        track_interface: instance.track_interface,
+        addresses,
+        excluded,
+    }
+}
+
+fn planned_globals(read: &Globals<'_>) -> PlannedGlobals {
+    PlannedGlobals {
+        router_id: read.router_id.map(str::to_owned),
+        startup_delay: read.startup_delay,
+        default_interface: read.default_interface.to_owned(),
+        vmac_prefix: read.vmac_prefix.to_owned(),
+        arp_interval: read.arp_interval,
+        na_interval: read.na_interval,
+    }
+}
