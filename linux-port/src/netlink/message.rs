@@ -1,0 +1,68 @@
+//! Writing requests: frames of netlink in a buffer, and the messages of rtnetlink that we send. Nothing here
+//! sends or waits.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
+use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use super::{ADDRESS_PROTOCOL, AddressSpec};
+
+/// Appends one request to `buffer`.
+pub(super) fn append(buffer: &mut Vec<u8>, request: RouteNetlinkMessage, flags: u16, sequence: u32) {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(request));
+    message.finalize();
+    let start = buffer.len();
+    buffer.resize(start + message.buffer_len().next_multiple_of(4), 0);
+    message.serialize(&mut buffer[start..]);
+}
+
+/// The message that stands for an address, to be added or removed.
+pub(super) fn address(spec: &AddressSpec) -> AddressMessage {
+    let mut message = AddressMessage::default();
+    message.header.family = match spec.ip {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.prefix_len = spec.prefix_len;
+    message.header.scope = spec.scope.into();
+    message.header.index = spec.interface;
+    let attributes = &mut message.attributes;
+    attributes.push(AddressAttribute::Local(spec.ip));
+    attributes.push(AddressAttribute::Address(spec.peer.unwrap_or(spec.ip)));
+    if let (Some(broadcast), true) = (spec.broadcast, spec.ip.is_ipv4()) {
+        attributes.push(AddressAttribute::Broadcast(broadcast));
+    }
+    if let (Some(label), true) = (&spec.label, spec.ip.is_ipv4()) {
+        attributes.push(AddressAttribute::Label(label.clone()));
+    }
+    attributes.push(AddressAttribute::Flags(spec.flags));
+    attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(ADDRESS_PROTOCOL)));
+    if let Some(preferred) = spec.preferred_lft {
+        let mut lifetimes = CacheInfo::default();
+        lifetimes.ifa_preferred = preferred;
+        lifetimes.ifa_valid = u32::MAX;
+        attributes.push(AddressAttribute::CacheInfo(lifetimes));
+    }
+    message
+}
+
+/// The message that stands for a link with this index.
+pub(super) fn link(index: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message
+}
+
+/// The message that sets a link up or down.
+pub(super) fn link_state(index: u32, up: bool) -> LinkMessage {
+    let mut message = link(index);
+    message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    message.header.change_mask = LinkFlags::Up;
+    message
+}

@@ -1,0 +1,133 @@
+//! Reading what the kernel says of links and addresses. Only the attributes that we use are looked at, so
+//! that an odd one of a newer kernel cannot make a whole message unreadable.
+
+use std::io;
+
+use netlink_packet_core::{NetlinkBuffer, NetlinkHeader, NlaBuffer, NlasIterator, Parseable, parse_string, parse_u32};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressFlags, AddressHeader};
+use netlink_packet_route::link::{LinkFlags, LinkHeader, MacVlanMode};
+
+use super::{Address, Link};
+use steadfast_core::types::MacAddr;
+
+const LINK_HEADER: usize = 16;
+const ADDRESS_HEADER: usize = 8;
+
+// Attributes that libc does not name on every target (if_addr.h, if_link.h).
+const IFA_FLAGS: u16 = 8;
+const IFA_PROTO: u16 = 11;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_MACVLAN_MODE: u16 = 1;
+
+/// The messages in one datagram: header and payload of each, up to the first that does not fit.
+pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (NetlinkHeader, &[u8])> {
+    std::iter::from_fn(move || {
+        let header = NetlinkHeader::parse(&NetlinkBuffer::new_checked(bytes).ok()?).ok()?;
+        let length = header.length as usize;
+        let payload = bytes.get(16..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
+        Some((header, payload))
+    })
+}
+
+/// What the payload of an NLMSG_ERROR says: the error, or `Ok` for an acknowledgement.
+pub(super) fn verdict(payload: &[u8]) -> io::Result<()> {
+    match payload.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
+        Some(0) => Ok(()),
+        Some(code) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The message type of the request that an NLMSG_ERROR is about.
+pub(super) fn request_type(payload: &[u8]) -> Option<u16> {
+    payload.get(8..10)?.first_chunk().map(|kind| u16::from_ne_bytes(*kind))
+}
+
+/// A link, from the payload of RTM_NEWLINK or RTM_DELLINK. `None` if it is not about a link as such: a
+/// bridge says the same of its ports.
+pub(super) fn link(payload: &[u8]) -> Option<Link> {
+    let header = LinkHeader::parse(payload).ok()?;
+    if header.interface_family != AddressFamily::Unspec {
+        return None;
+    }
+    let mut link = Link {
+        index: header.index,
+        name: String::new(),
+        up: header.flags.contains(LinkFlags::Up),
+        running: header.flags.contains(LinkFlags::Up | LinkFlags::Running),
+        multicast: header.flags.contains(LinkFlags::Multicast),
+        mac: None,
+        mtu: 0,
+        parent: None,
+        controller: None,
+        kind: None,
+        macvlan_mode: None,
+    };
+    for attribute in attributes(payload.get(LINK_HEADER..)?) {
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFLA_IFNAME => link.name = parse_string(value).ok()?,
+            libc::IFLA_ADDRESS => link.mac = value.try_into().ok().map(MacAddr),
+            libc::IFLA_MTU => link.mtu = parse_u32(value).unwrap_or(0),
+            libc::IFLA_LINK => link.parent = parse_u32(value).ok(),
+            libc::IFLA_MASTER => link.controller = parse_u32(value).ok(),
+            libc::IFLA_LINKINFO => kind(value, &mut link),
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// What kind of link it is.
+fn kind(nested: &[u8], link: &mut Link) {
+    for attribute in attributes(nested) {
+        match attribute.kind() {
+            IFLA_INFO_KIND => link.kind = parse_string(attribute.value()).ok(),
+            // Comes after the kind, which says how to read it.
+            IFLA_INFO_DATA if link.kind.as_deref() == Some("macvlan") => {
+                link.macvlan_mode = attributes(attribute.value())
+                    .find(|data| data.kind() == IFLA_MACVLAN_MODE)
+                    .and_then(|data| parse_u32(data.value()).ok())
+                    .map(MacVlanMode::from);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// An address, from the payload of RTM_NEWADDR or RTM_DELADDR. `None` if it is of neither family.
+pub(super) fn address(payload: &[u8]) -> Option<Address> {
+    let header = AddressHeader::parse(payload).ok()?;
+    let (mut local, mut remote) = (None, None);
+    let mut flags = AddressFlags::from_bits_retain(u32::from(header.flags.bits()));
+    let mut label = None;
+    let mut protocol = 0;
+    for attribute in attributes(payload.get(ADDRESS_HEADER..)?) {
+        let value = attribute.value();
+        match attribute.kind() {
+            libc::IFA_LOCAL => local = netlink_packet_core::parse_ip(value).ok(),
+            libc::IFA_ADDRESS => remote = netlink_packet_core::parse_ip(value).ok(),
+            libc::IFA_LABEL => label = parse_string(value).ok(),
+            IFA_FLAGS => flags = parse_u32(value).map_or(flags, AddressFlags::from_bits_retain),
+            IFA_PROTO => protocol = value.first().copied().unwrap_or(0),
+            _ => {}
+        }
+    }
+    // On a point-to-point link the local address is beside the other end's; for IPv6 it is often alone.
+    let ip = local.or(remote)?;
+    let family_fits = match header.family {
+        AddressFamily::Inet => ip.is_ipv4(),
+        AddressFamily::Inet6 => ip.is_ipv6(),
+        _ => false,
+    };
+    let (interface, prefix_len, scope) = (header.index, header.prefix_len, header.scope.into());
+    family_fits.then_some(Address { interface, ip, prefix_len, scope, flags, label, protocol })
+}
+
+/// The attributes that can be read.
+fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    NlasIterator::new(bytes).map_while(Result::ok)
+}
