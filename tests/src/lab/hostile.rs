@@ -6,6 +6,20 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::Host;
 use super::spec::Spec;
 
+/// The addresses of a machine, as far as a forger needs them.
+#[derive(Clone, Copy, Debug)]
+pub struct Station {
+    mac: [u8; 6],
+    v4: Ipv4Addr,
+    link_local: Ipv6Addr,
+}
+
+impl From<&Host> for Station {
+    fn from(host: &Host) -> Self {
+        Self { mac: host.mac, v4: host.v4, link_local: host.link_local }
+    }
+}
+
 /// One kind of packet.
 #[derive(Clone, Debug)]
 pub struct Kind {
@@ -50,7 +64,8 @@ pub struct Forge {
 
 impl Forge {
     /// A valid Advertisement of `spec` from `from`.
-    pub fn new(spec: &Spec, from: &Host, priority: u8) -> Self {
+    pub fn new(spec: &Spec, from: impl Into<Station>, priority: u8) -> Self {
+        let from = from.into();
         let mut forge = Self {
             source_mac: from.mac,
             destination_mac: [1, 0, 0x5e, 0, 0, 18],
@@ -74,6 +89,10 @@ impl Forge {
             forge.destination_mac = [0x33, 0x33, 0, 0, 0, 0x12];
             forge.source = from.link_local.octets();
             forge.destination = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12).octets();
+        }
+        if spec.pass {
+            forge.word |= 0x100;
+            forge.trailer = b"s3cret\0\0".to_vec();
         }
         for address in spec.addresses() {
             forge.add_address(address.split('/').next().unwrap_or(address));
@@ -176,7 +195,8 @@ const DEPOSES: u8 = 254;
 const VALID: u8 = 20;
 
 /// Every kind for a pair that runs `spec`; `attacker` sends, `active` is the machine that holds the addresses.
-pub fn kinds(spec: &Spec, attacker: &Host, active: &Host) -> Vec<Kind> {
+pub fn kinds(spec: &Spec, attacker: impl Into<Station>, active: impl Into<Station>) -> Vec<Kind> {
+    let (attacker, active) = (attacker.into(), active.into());
     let base = Forge::new(spec, attacker, DEPOSES);
     let valid = Forge::new(spec, attacker, VALID);
     let kind = |name, counter, forge: Forge| Kind { name, counter, frame: forge.frame() };
@@ -212,9 +232,14 @@ pub fn kinds(spec: &Spec, attacker: &Host, active: &Host) -> Vec<Kind> {
         all.extend([
             kind("version-3-to-version-2", Some("version-errors"), version_3),
             kind("interval-5", Some("interval-errors"), base.clone().but(|f| f.word = 5)),
-            kind("auth-type-1", Some("auth-type-mismatch"), base.clone().but(|f| f.word |= 0x100)),
-            kind("auth-type-9", Some("invalid-auth-type"), base.clone().but(|f| f.word |= 0x900)),
+            kind("auth-type-9", Some("invalid-auth-type"), base.clone().but(|f| f.word = 0x901)),
+            // The other of the two known types.
+            kind("auth-type-other", Some("auth-type-mismatch"), base.clone().but(|f| f.word ^= 0x100)),
         ]);
+        if spec.pass {
+            let wrong = base.clone().but(|f| f.trailer = b"s3cres\0\0".to_vec());
+            all.push(kind("wrong-password", Some("auth-failures"), wrong));
+        }
     } else {
         let truncated = 8 + base.addresses.len() - 2;
         all.extend([
@@ -238,7 +263,13 @@ pub fn kinds(spec: &Spec, attacker: &Host, active: &Host) -> Vec<Kind> {
     all
 }
 
-fn to(forge: &mut Forge, host: &Host) {
+/// The names of all kinds for `spec`; for listing tests before there are machines.
+pub fn names(spec: &Spec) -> Vec<&'static str> {
+    let nobody = Station { mac: [0; 6], v4: Ipv4Addr::UNSPECIFIED, link_local: Ipv6Addr::UNSPECIFIED };
+    kinds(spec, nobody, nobody).into_iter().map(|kind| kind.name).collect()
+}
+
+fn to(forge: &mut Forge, host: Station) {
     forge.destination_mac = host.mac;
     forge.destination = if forge.v6 { host.link_local.octets() } else { v4(host.v4) };
 }
@@ -249,6 +280,6 @@ fn other_addresses(forge: &mut Forge) {
 }
 
 /// A stream of valid Advertisements of a lower priority.
-pub fn lower_priority(spec: &Spec, attacker: &Host) -> Vec<u8> {
+pub fn lower_priority(spec: &Spec, attacker: impl Into<Station>) -> Vec<u8> {
     Forge::new(spec, attacker, VALID).frame()
 }
