@@ -1,8 +1,8 @@
 //! Our packets beside those of others: ARP, Neighbour Discovery, IP headers and checksums against smoltcp's wire
 //! layer, whole frames against scapy.
 //!
-//! scapy needs a Python that has it: `STEADFAST_PYTHON`, else `tests/.venv/bin/python`, which `tests/run` makes.
-//! Without one, that test says so and passes.
+//! scapy needs a Python that has it, named by `STEADFAST_PYTHON`; `tests/run` makes one. Without it, that test says so
+//! and passes.
 
 use std::env;
 use std::io::Write;
@@ -268,12 +268,8 @@ fn scapy_na(
 
 /// The Python that has scapy, if there is one.
 fn python() -> Result<PathBuf, String> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/python");
-    let python = match env::var_os("STEADFAST_PYTHON") {
-        Some(python) => PathBuf::from(python),
-        None if beside.exists() => beside,
-        None => return Err("no Python with scapy: STEADFAST_PYTHON is not set, tests/.venv does not exist".into()),
-    };
+    let python =
+        env::var_os("STEADFAST_PYTHON").map(PathBuf::from).ok_or("STEADFAST_PYTHON names no Python with scapy")?;
     let import = Command::new(&python).args(["-c", "import scapy.layers.vrrp"]).output();
     match import {
         Ok(output) if output.status.success() => Ok(python),
