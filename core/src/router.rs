@@ -84,6 +84,8 @@ enum Held {
     Acquired,
     /// Not all of it: somebody took an address away, or the port failed. Tried again then.
     Missing(Instant),
+    /// Perhaps all, perhaps some: to be put on again while they are wanted, to be taken off otherwise.
+    Unsure,
     Releasing,
 }
 
@@ -255,7 +257,7 @@ impl Router {
             self.handover = None;
         }
         if matches!(self.held, Held::Missing(at) if at <= now) && self.wanted() {
-            self.held = Held::Nothing;
+            self.held = Held::Unsure;
         }
         match self.machine {
             Machine::Initialize { start_at: Some(at) } if at <= now => self.start(now, now, Reason::Startup),
@@ -396,7 +398,7 @@ impl Router {
         });
         if self.held == Held::Acquired {
             // Left over from a predecessor: they are on, but have to be checked and announced all the same.
-            self.held = Held::Nothing;
+            self.held = Held::Unsure;
         }
         self.moved(now, from, reason)
     }

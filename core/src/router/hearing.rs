@@ -11,10 +11,11 @@ use crate::time::{Duration, Instant};
 use crate::types::{Interval, Priority, Version};
 use crate::wire::advertisement::{Fit, Form};
 
-/// The time that each answer to a lower priority uses up. One more may go out at once, because announcements
-/// of two Actives can cross on the wire, and then the answer to the farewell sets the clients right. A flood
-/// draws at most ten answers a second.
-const ANSWER_SPACING: Duration = Duration::from_millis(125);
+/// The time that each answer to a lower priority uses up, and how many may go out in a row before that: when
+/// a split heals, announcements of several Actives cross on the wire, and it is the answer to the last
+/// farewell that sets the clients right. A flood draws at most ten answers a second.
+const ANSWER_SPACING: Duration = Duration::from_millis(200);
+const ANSWER_BURST: u64 = 5;
 
 /// After this long without an answer the next one announces as often as a new Active does.
 const ANSWER_QUIET: Duration = Duration::from_secs(1);
@@ -156,9 +157,10 @@ impl Router {
         }
         let Announcing { lower_repeat, lower_delay, .. } = self.settings.announcing;
         let used = active.answered.map_or(now, |answered| answered.max(now));
-        if used > now + ANSWER_SPACING {
+        let reserve = ANSWER_SPACING.times(ANSWER_BURST.saturating_sub(1));
+        if used > now + reserve {
             bump(&mut self.counters.answers_held_back);
-            active.held_back_until = Some(used - ANSWER_SPACING);
+            active.held_back_until = Some(used - reserve);
             return;
         }
         let quiet = active.answered.is_none_or(|answered| answered + ANSWER_QUIET <= now);

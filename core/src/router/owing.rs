@@ -48,7 +48,7 @@ impl Router {
     }
 
     pub(crate) fn owes_release(&self) -> bool {
-        !self.wanted() && matches!(self.held, Held::Acquiring | Held::Acquired | Held::Missing(_))
+        !self.wanted() && !matches!(self.held, Held::Nothing | Held::Releasing)
     }
 
     pub(crate) fn release(&mut self) -> u32 {
@@ -58,7 +58,8 @@ impl Router {
     }
 
     pub(crate) fn owes_acquisition(&self) -> bool {
-        matches!(self.machine, Machine::Active(_)) && matches!(self.held, Held::Nothing | Held::Releasing)
+        matches!(self.machine, Machine::Active(_))
+            && matches!(self.held, Held::Nothing | Held::Unsure | Held::Releasing)
     }
 
     pub(crate) fn acquire(&mut self) -> u32 {
@@ -105,7 +106,7 @@ impl Router {
     /// The addresses have to be put on again, because they were configured anew.
     pub(crate) fn reacquire(&mut self) {
         if self.holds() && matches!(self.machine, Machine::Active(_)) {
-            self.held = Held::Nothing;
+            self.held = Held::Unsure;
         }
     }
 
