@@ -250,7 +250,9 @@ impl Order {
     fn service_limit(world: &World<'_>, log: &TrialLog, group: usize, victim: Option<usize>) -> u64 {
         let scenario = world.scenario;
         let was_active = victim.is_some() && log.actives[group] == victim;
-        let healing = scenario.interval(group) + 20 * MS + scenario.slack();
+        // Five answers come at once; with more than two rivals at a time, each with a farewell, one may wait.
+        let crowd = if members(world, group).count() > 3 { 200 * MS } else { 0 };
+        let healing = scenario.interval(group) + 20 * MS + scenario.slack() + crowd;
         let Some(victim) = victim else { return 0 };
         let Some(member) = world.nodes[victim].plan.members[group] else { return 0 };
         match scenario.trial {

@@ -235,11 +235,11 @@ impl Scenario {
     ///
     /// * what is still on its way when the network becomes whole (`straying`);
     /// * a startup delay that still runs;
-    /// * a preempt delay: it begins with the first Advertisement heard, an interval at most, and then runs;
+    /// * a preempt delay: it begins when the first Active is heard, three intervals and a skew at most;
     /// * three intervals and a skew, until the last Backup that hears nobody it yields to takes over;
     /// * one interval, until an Active that answers to no one repeats its Advertisement to the others;
     /// * the release of a planned stop, an interval or a second;
-    /// * a second, where an address could not be put on and is tried again;
+    /// * a second, where an address could not be put on, or was taken off, and it is tried again;
     /// * the lateness of the machines and the network.
     pub fn settling(&self) -> u64 {
         (0..self.groups.len()).map(|group| self.settling_of(group)).max().unwrap_or(0)
@@ -251,9 +251,9 @@ impl Scenario {
         let skew = members().map(|(_, member)| self.skew(group, member.priority, interval)).max().unwrap_or(0);
         let startup = members().map(|(node, _)| node.startup_delay).max().unwrap_or(0);
         let preempt = members().map(|(_, member)| member.preempt_delay).max().unwrap_or(0);
-        // An acquisition that failed is tried again after a second.
-        let retry = if members().any(|(node, _)| node.refusals > 0) { 1_100 * MS } else { 0 };
-        let preempt = if preempt > 0 { preempt + interval } else { 0 };
+        let defaced = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Deface(..)));
+        let retry = if defaced || members().any(|(node, _)| node.refusals > 0) { 1_100 * MS } else { 0 };
+        let preempt = if preempt > 0 { preempt + 3 * interval + skew } else { 0 };
         Self::STRAYING
             + startup
             + preempt

@@ -9,7 +9,7 @@
 //!   resignations must not keep a Backup waiting.
 //! * A Backup that meets its deadline more than an interval late stood still itself, and gives the Active one
 //!   interval more, once.
-//! * An answer to a lower priority comes at once, or within 125 ms if one came in the last 125 ms.
+//! * An answer to a lower priority comes at once, or within 200 ms if one came in the last 200 ms.
 //! * An answer to priority 0 comes within 2 ms.
 //! * An Active that steps down says its own priority once more.
 
@@ -24,7 +24,7 @@ pub type Broken = (&'static str, String);
 
 /// At most this often does a router answer a lower priority in a second.
 const ANSWERS: u64 = 10;
-const ANSWER_SPACING: u64 = 125 * MS;
+const ANSWER_SPACING: u64 = 200 * MS;
 const ZERO_MERGE: u64 = 2 * MS;
 const SECOND: u64 = 1_000 * MS;
 
@@ -185,9 +185,8 @@ impl Shadow {
 
     /// The node was told to leave the election, or that its interface is down.
     pub fn stopped(&mut self, now: u64) {
-        let resignations = if self.state == State::Active { self.forms() } else { 0 };
-        if self.state != State::Initialize {
-            self.allowance = Allowance { farewells: 0, resignations };
+        if self.state == State::Active {
+            self.allowance = Allowance { farewells: 0, resignations: self.forms() };
             self.allow(now, 1);
         }
         self.state = State::Initialize;
@@ -270,7 +269,8 @@ impl Shadow {
                 self.answer_by = None;
                 Ok(())
             }
-            State::Backup if priority == self.member.priority && *farewells > 0 => {
+            // It may have been stopped since it stepped down.
+            State::Backup | State::Initialize if priority == self.member.priority && *farewells > 0 => {
                 *farewells -= 1;
                 Ok(())
             }

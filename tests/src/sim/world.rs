@@ -68,6 +68,8 @@ pub struct World<'a> {
     /// How often a node ran.
     pub runs: u64,
     weather: Weather,
+    /// For each endpoint, when the last frame from each sender gets there: only strays are overtaken.
+    arrives: [[u64; NODES + 1]; NODES + 1],
     rng: Rng,
     coming: BinaryHeap<Reverse<(u64, u64, Coming)>>,
     sequence: u64,
@@ -95,6 +97,7 @@ impl<'a> World<'a> {
             trace: Trace::new(verbose),
             runs: 0,
             weather: scenario.weather,
+            arrives: [[0; NODES + 1]; NODES + 1],
             rng,
             coming: BinaryHeap::with_capacity(64),
             sequence: 0,
@@ -237,7 +240,8 @@ impl<'a> World<'a> {
             }
             Output::Announce(group, address) => {
                 if self.hears(NODES, from) && self.nodes[from].cable[self.scenario.groups[group].lan] {
-                    let at = self.at + self.rng.between(self.weather.nearest, self.weather.farthest);
+                    // Broadcasts pass one switch, so the client hears them in the order in which they were sent.
+                    let at = self.at + self.weather.nearest;
                     self.expect(at, Coming::Announcement { node: from, group, address });
                 }
             }
@@ -275,14 +279,20 @@ impl<'a> World<'a> {
 
     fn transmit(&mut self, to: usize, number: usize) {
         let Weather { nearest, farthest, loss, doubled, strays, straying } = self.weather;
-        if !self.hears(to, self.frames[number].from) || (loss > 0 && self.rng.percent(loss)) {
+        let from = self.frames[number].from;
+        if !self.hears(to, from) || (loss > 0 && self.rng.percent(loss)) {
             return;
         }
         let copies = if doubled > 0 && self.rng.percent(doubled) { 2 } else { 1 };
         for _ in 0..copies {
             let stray = strays > 0 && self.rng.percent(strays);
-            let delay = if stray { self.rng.between(nearest, straying) } else { self.rng.between(nearest, farthest) };
-            self.expect(self.at + delay, Coming::Frame { to, frame: number });
+            let farthest = if stray { straying } else { farthest };
+            let mut at = self.at + self.rng.between(nearest, farthest);
+            if !stray {
+                at = at.max(self.arrives[to][from]);
+                self.arrives[to][from] = at;
+            }
+            self.expect(at, Coming::Frame { to, frame: number });
         }
     }
 
