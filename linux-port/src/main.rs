@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use steadfast_linux::cli::{self, Command, StatusOptions};
 use steadfast_linux::control::client;
+use steadfast_linux::demo;
 use steadfast_linux::status::table::table;
 use steadfast_linux::timestamp::Timestamp;
 
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Status(options)) => status(&options),
         Ok(Command::Reload { control }) => reload(&control),
-        Ok(Command::Run(_) | Command::Check(_) | Command::Demo) => {
+        Ok(Command::Demo) => ExitCode::from(demo::run(&mut std::io::stdout()).exit_status()),
+        Ok(Command::Run(_) | Command::Check(_)) => {
             complain("this build does not have that command yet");
             ExitCode::FAILURE
         }

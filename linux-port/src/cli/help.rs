@@ -89,5 +89,5 @@ virtual address every millisecond meanwhile. Ends in about 20 seconds with a tim
 and a table of the gaps, and leaves nothing behind. Runs as root, or without where user
 namespaces are allowed.
 
-Exit status: 0, or 1 if a router was in a wrong state or the demo cannot run here.
+Exit status: 0, 1 if a router was in a wrong state, or 2 if the demo cannot run here.
 ";
