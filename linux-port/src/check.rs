@@ -193,7 +193,7 @@ mod tests {
     fn findings(severities: &[Severity]) -> Findings {
         let mut findings = Findings::new(Path::new("a.conf"));
         for (line, &severity) in (1..).zip(severities) {
-            let place = Place { line: 100 - line, column: 2 };
+            let place = Place { line: 2000 - line, column: 2 };
             findings.add(Diagnostic { place, severity, message: Message::StrayClose });
         }
         findings
@@ -223,7 +223,7 @@ mod tests {
         findings.write_text(&mut text).unwrap();
         assert_eq!(
             String::from_utf8(text).unwrap(),
-            "a.conf:98:2: error: this `}` has no `{`\na.conf:99:2: warning: this `}` has no `{`\n"
+            "a.conf:1998:2: error: this `}` has no `{`\na.conf:1999:2: warning: this `}` has no `{`\n"
         );
         let mut json = Vec::new();
         findings.write_json(&mut json).unwrap();
@@ -231,6 +231,6 @@ mod tests {
         assert_eq!(json["schema"], 1);
         assert_eq!(json["errors"], 1);
         assert_eq!(json["findings"][0]["severity"], "error");
-        assert_eq!(json["findings"][1]["line"], 99);
+        assert_eq!(json["findings"][1]["line"], 1999);
     }
 }

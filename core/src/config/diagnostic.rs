@@ -234,7 +234,7 @@ impl fmt::Display for Message<'_> {
             }
             Self::NeededNotYet { keyword, otherwise } => write!(
                 f,
-                "keepalived's `{}` is not supported yet; the instance is left out, for {otherwise}",
+                "keepalived's `{}` is not supported yet; the instance is left out, because {otherwise}",
                 Short(keyword)
             ),
             Self::Ignored { keyword, why } => write!(f, "`{}` is not needed: {why}", Short(keyword)),

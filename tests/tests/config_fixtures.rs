@@ -1,0 +1,108 @@
+//! Whole configuration files, and exactly what is to be said about them: `tests/configs/NAME.conf` beside
+//! `NAME.findings`, the text that `steadfast check` prints. `STEADFAST_BLESS=1` writes the latter anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use steadfast_core::config::Severity;
+use steadfast_linux::check::Findings;
+use steadfast_linux::plan::{self, Plan};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
+}
+
+/// The plan of a fixture and its findings.
+fn read(name: &str) -> (Plan, Findings) {
+    let text = fs::read(folder().join(name)).unwrap();
+    let mut findings = Findings::new(Path::new(name));
+    let plan = plan::parse(&text, &mut findings).unwrap();
+    (plan, findings)
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.routers.iter().map(|router| router.name.as_str()).collect()
+}
+
+#[test]
+fn every_fixture_has_exactly_its_findings() {
+    let bless = std::env::var_os("STEADFAST_BLESS").is_some();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for entry in fs::read_dir(folder()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(stem) = name.strip_suffix(".conf") else { continue };
+        seen += 1;
+        let mut text = Vec::new();
+        read(&name).1.write_text(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let expected_path = folder().join(format!("{stem}.findings"));
+        if bless {
+            fs::write(expected_path, text).unwrap();
+        } else if fs::read_to_string(expected_path).unwrap_or_default() != text {
+            wrong.push(format!("{name}:\n{text}"));
+        }
+    }
+    assert!(seen >= 17, "{seen} fixtures found");
+    assert!(wrong.is_empty(), "other findings than recorded:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_wrong_instance_leaves_the_others_alone() {
+    let (plan, findings) = read("wrong.conf");
+    let good = ["substitutes", "rounds3", "rounds2", "master", "waits", "global6", "good", "other_family"];
+    assert_eq!(names(&plan), good);
+    assert!(findings.has_errors());
+
+    let (plan, _) = read("brokenbraces.conf");
+    assert_eq!(names(&plan), ["FIRST", "AFTER"]);
+}
+
+#[test]
+fn the_shapes_of_real_files_have_no_errors_but_for_what_would_be_dangerous() {
+    for name in ["kubeadm", "haproxy", "octavia-vrrp", "neutron", "vyos", "openwrt", "kolla", "patroni", "firewall"] {
+        let (plan, findings) = read(&format!("{name}.conf"));
+        assert_eq!(findings.count(Severity::Error), 0, "{name}");
+        assert!(!plan.routers.is_empty(), "{name}");
+    }
+    // Multicast beside unicast peers would make two routers Active.
+    for name in ["openshift", "docker"] {
+        let (plan, findings) = read(&format!("{name}.conf"));
+        assert_eq!((findings.count(Severity::Error), plan.routers.len()), (1, 0), "{name}");
+    }
+}
+
+#[test]
+fn every_option_of_an_address_reaches_the_plan() {
+    let (plan, findings) = read("plain.conf");
+    assert_eq!(findings.iter().count(), 0);
+    let office = &plan.routers[0];
+    assert_eq!((office.name.as_str(), office.interface.as_str()), ("office lan", "lan0"));
+    let [first, second, third] = office.addresses.as_slice() else { panic!("three addresses") };
+    assert_eq!(first.broadcast, Some([192, 0, 2, 255].into()));
+    assert_eq!((first.device.as_deref(), first.label.as_deref(), first.scope), (Some("lan0"), Some("lan0:1"), Some(0)));
+    assert!(second.no_prefix_route && second.no_track && !first.no_track);
+    assert_eq!(third.peer, Some(([192, 0, 2, 5].into(), 32)));
+    assert_eq!((third.scope, third.preferred_lifetime, third.prefix_len), (Some(253), Some(600), 32));
+    let [sixth, forever, wan] = office.excluded.as_slice() else { panic!("three excluded") };
+    assert!(sixth.home && sixth.no_dad && sixth.manage_temporary);
+    assert_eq!((sixth.prefix_len, sixth.preferred_lifetime), (64, None));
+    assert_eq!((forever.prefix_len, forever.preferred_lifetime), (128, None));
+    assert_eq!((wan.broadcast, wan.scope), (Some([198, 51, 100, 0].into()), Some(200)));
+    assert!(wan.auto_join);
+    let mac = plan.routers[1].virtual_mac.as_ref().unwrap();
+    assert_eq!(mac.name.as_deref(), Some("vip6"));
+    assert_eq!(mac.mac.unwrap().to_string(), "02:00:5e:00:02:33");
+    assert!(mac.transmit_from_base);
+}
+
+#[test]
+fn the_syntax_means_what_keepalived_makes_of_it() {
+    let (plan, findings) = read("syntax.conf");
+    assert!(!findings.has_errors());
+    assert_eq!(names(&plan), ["A", "B C"]);
+    assert_eq!(plan.globals.router_id.as_deref(), Some("a name with # and ! and { and }"));
+    let addresses: Vec<_> = plan.routers[0].addresses.iter().map(|address| address.address.to_string()).collect();
+    assert_eq!(addresses, ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    assert_eq!(plan.routers[1].addresses.len(), 1);
+}
