@@ -1,0 +1,269 @@
+//! What Steadfast leaves behind and what it holds on to: nothing after a planned stop; a killed predecessor's addresses
+//! are taken over; a broken file changes nothing; an address that somebody deletes comes back; a cable that is pulled
+//! and plugged in again.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use steadfast_tests::lab::clock::{Stamp, ms, wait_for};
+use steadfast_tests::lab::engine::{Daemon, Engine};
+use steadfast_tests::lab::frames::largest_pause;
+use steadfast_tests::lab::monitor::Monitor;
+use steadfast_tests::lab::spec::Spec;
+use steadfast_tests::lab::{Lan, namespace};
+
+const ROUTER: usize = 0;
+const OTHER: usize = 1;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() {
+    let arguments = Arguments::from_args();
+    if let Err(why) = namespace::permitted() {
+        println!("skipped: {why}");
+        return;
+    }
+    let mut trials = Vec::new();
+    for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10)] {
+        for vmac in [false, true] {
+            let spec = spec.clone().with_vmac(vmac);
+            let tests: [(&str, fn(&Spec)); 6] = [
+                ("sigterm-leaves-nothing", sigterm_leaves_nothing),
+                ("killed-then-restarted", killed_then_restarted),
+                ("killed-then-backup", killed_then_backup),
+                ("broken-file-changes-nothing", broken_file_changes_nothing),
+                ("deleted-address-comes-back", deleted_address_comes_back),
+                ("cable-pulled-and-plugged-in", cable_pulled),
+            ];
+            for (name, test) in tests {
+                // Of version 2, which waits for seconds, a stop is enough.
+                if spec.version == 2 && name != "sigterm-leaves-nothing" {
+                    continue;
+                }
+                let spec = spec.clone();
+                trials.push(Trial::test(format!("{name}-{}", spec.name()), move || {
+                    test(&spec);
+                    Ok(())
+                }));
+            }
+        }
+    }
+    trials.push(Trial::test("status-has-its-schema", || {
+        status_has_its_schema();
+        Ok(())
+    }));
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Everything of a machine that a daemon may touch.
+#[derive(Debug, PartialEq)]
+struct Snapshot {
+    addresses: Vec<String>,
+    links: Vec<String>,
+    routes: Vec<String>,
+    sysctls: Vec<(String, String)>,
+}
+
+fn snapshot(lan: &Lan) -> Snapshot {
+    let namespace = &lan.host(ROUTER).namespace;
+    let lines = |text: String| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+    let links = lines(namespace.ip("-o link show"));
+    let mut routes = lines(namespace.ip("route show table all"));
+    routes.extend(lines(namespace.ip("-6 route show table all")));
+    routes.sort();
+    let mut addresses = lines(namespace.ip("-o addr show"));
+    addresses.sort();
+    // Counters of the kernel, not settings.
+    let volatile = ["conntrack_count", "/route/flush", "file-nr"];
+    let mut sysctls = namespace.sysctls();
+    sysctls.retain(|(name, _)| !volatile.iter().any(|part| name.contains(part)));
+    Snapshot { addresses, links, routes, sysctls }
+}
+
+/// What differs, in words.
+fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
+    fn compare<T: PartialEq + std::fmt::Debug>(what: &str, before: &[T], after: &[T], found: &mut Vec<String>) {
+        found.extend(before.iter().filter(|item| !after.contains(item)).map(|item| format!("{what} gone: {item:?}")));
+        found.extend(after.iter().filter(|item| !before.contains(item)).map(|item| format!("{what} new: {item:?}")));
+    }
+    let mut found = Vec::new();
+    compare("address", &before.addresses, &after.addresses, &mut found);
+    compare("link", &before.links, &after.links, &mut found);
+    compare("route", &before.routes, &after.routes, &mut found);
+    compare("sysctl", &before.sysctls, &after.sysctls, &mut found);
+    found
+}
+
+fn start(lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Daemon {
+    Daemon::start(Engine::Steadfast, lan, host, spec, priority)
+}
+
+/// Starts on `host` and waits until it is Active and holds the address.
+#[track_caller]
+fn start_active(lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Daemon {
+    let daemon = start(lan, host, spec, priority);
+    daemon.wait_state("active", ms(spec.down_ms(priority)) + PATIENCE);
+    wait_for("the virtual address", PATIENCE, || lan.addresses(host).contains(&spec.vip()).then_some(()));
+    daemon
+}
+
+/// How many times a machine holds the virtual address.
+fn held(lan: &Lan, host: usize, spec: &Spec) -> usize {
+    lan.addresses(host).iter().filter(|&&address| address == spec.vip()).count()
+}
+
+fn sigterm_leaves_nothing(spec: &Spec) {
+    let lan = Lan::new(&["router"]);
+    let before = snapshot(&lan);
+    let mut daemon = start_active(&lan, ROUTER, spec, 200);
+    assert_ne!(before.addresses, snapshot(&lan).addresses, "the snapshot sees the virtual address");
+    daemon.terminate();
+    assert_eq!(daemon.process.wait(PATIENCE), Some(0), "{}", daemon.process.log());
+    let left = differences(&before, &snapshot(&lan));
+    assert!(left.is_empty(), "left behind: {left:#?}");
+    let adverts = lan.capture.adverts(steadfast_tests::lab::capture::Mark::default());
+    assert_eq!(adverts.last().map(|advert| advert.priority), Some(0), "the last Advertisement is a farewell");
+    assert_eq!(adverts.iter().filter(|advert| advert.priority == 0).count(), 1, "one farewell");
+}
+
+fn killed_then_restarted(spec: &Spec) {
+    let lan = Lan::new(&["router"]);
+    let before = snapshot(&lan);
+    let mut daemon = start_active(&lan, ROUTER, spec, 200);
+    daemon.kill();
+    assert_eq!(held(&lan, ROUTER, spec), 1, "a killed agent leaves its address");
+    drop(daemon);
+    let mut daemon = start_active(&lan, ROUTER, spec, 200);
+    assert_eq!(held(&lan, ROUTER, spec), 1, "taken over, not duplicated");
+    daemon.terminate();
+    assert_eq!(daemon.process.wait(PATIENCE), Some(0), "{}", daemon.process.log());
+    assert_eq!(held(&lan, ROUTER, spec), 0);
+    let after = snapshot(&lan);
+    assert_eq!((before.addresses, before.links), (after.addresses, after.links), "left behind");
+}
+
+/// The killed one comes back with a lower priority than the one that took over: what it had left must go.
+fn killed_then_backup(spec: &Spec) {
+    let lan = Lan::new(&["router", "other"]);
+    let mut daemon = start_active(&lan, ROUTER, spec, 200);
+    let other = start(&lan, OTHER, spec, 100);
+    other.wait_state("backup", PATIENCE);
+    daemon.kill();
+    other.wait_state("active", ms(spec.down_ms(100)) + PATIENCE);
+    drop(daemon);
+    assert_eq!(held(&lan, ROUTER, spec), 1);
+    let daemon = start(&lan, ROUTER, spec, 50);
+    daemon.wait_state("backup", PATIENCE);
+    wait_for("the leftovers to go", PATIENCE, || (held(&lan, ROUTER, spec) == 0).then_some(()));
+    assert_eq!(other.state().as_deref(), Some("active"));
+}
+
+fn broken_file_changes_nothing(spec: &Spec) {
+    let lan = Lan::new(&["router", "other"]);
+    let daemon = start_active(&lan, ROUTER, spec, 200);
+    let good = spec.text(200);
+    let (mark, begun) = (lan.capture.mark(), Stamp::now());
+    let logged = daemon.process.log().lines().count();
+    for broken in [good.replace("priority 200", "priority many"), good.replacen('}', "", 2), "\0{{{\n".to_owned()] {
+        let lines = daemon.process.log().lines().count();
+        daemon.reload(&broken);
+        wait_for("a word about the broken file", PATIENCE, || {
+            (daemon.process.log().lines().count() > lines).then_some(())
+        });
+        assert_eq!(daemon.state().as_deref(), Some("active"), "after {broken:?}");
+        assert_eq!(held(&lan, ROUTER, spec), 1, "after {broken:?}");
+    }
+    assert!(daemon.process.log().lines().count() > logged);
+    // A good file with one more address: that one is added, nothing else happens.
+    let (line, more) = if spec.v6 { ("fd09::64/64", "fd09::65/64") } else { ("10.9.0.100/24", "10.9.0.101/24") };
+    daemon.reload(&good.replace(line, &format!("{line}\n        {more}")));
+    let added = more.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
+    wait_for("the added address", PATIENCE, || lan.addresses(ROUTER).contains(&added).then_some(()));
+    assert_eq!(held(&lan, ROUTER, spec), 1);
+    let end = Stamp::now();
+    let adverts = lan.capture.adverts(mark);
+    let pause = largest_pause(&adverts, ROUTER, begun, end);
+    assert!(pause < spec.interval_ms() * 2.0 + 50.0, "silent for {pause} ms");
+    assert!(adverts.iter().all(|advert| advert.priority == 200), "no farewell");
+}
+
+fn deleted_address_comes_back(spec: &Spec) {
+    let lan = Lan::new(&["router"]);
+    let monitor = Monitor::start(&lan.host(ROUTER).namespace);
+    let daemon = start_active(&lan, ROUTER, spec, 200);
+    let namespace = &lan.host(ROUTER).namespace;
+    let listing = namespace.ip("-o addr show");
+    let place = listing.lines().find(|line| line.contains(&format!("{}/", spec.vip()))).expect("the address is held");
+    let words: Vec<&str> = place.split_whitespace().collect();
+    let (device, address) = (words[1].to_owned(), words[3].to_owned());
+    let (mark, begun) = (lan.capture.mark(), Stamp::now());
+    namespace.ip(&format!("addr del {address} dev {device}"));
+    monitor.wait(spec.vip(), true, begun, Duration::from_secs(2));
+    assert!(daemon.counter("steadfast-addresses-lost") >= 1, "{:?}", daemon.counters());
+    // Somebody keeps deleting it: putting back is bounded in rate, and the Advertisements go on.
+    let deletions = Stamp::now();
+    let over = deletions + Duration::from_secs(2);
+    while Stamp::now() < over {
+        let mut command = namespace.command("ip");
+        let _ = command.args(["addr", "del", &address, "dev", &device]).stderr(std::process::Stdio::null()).status();
+    }
+    let back = monitor.changes().iter().filter(|change| change.added && change.at >= deletions).count();
+    println!("figure: hygiene: an address deleted without pause for 2 s was put back {back} times");
+    assert!(back <= 40, "put back {back} times in 2 s");
+    wait_for("the address again", PATIENCE, || (held(&lan, ROUTER, spec) == 1).then_some(()));
+    let pause = largest_pause(&lan.capture.adverts(mark), ROUTER, begun, Stamp::now());
+    assert!(pause < spec.interval_ms() * 2.0 + 50.0, "silent for {pause} ms");
+}
+
+fn cable_pulled(spec: &Spec) {
+    let lan = Lan::new(&["router", "other"]);
+    let daemon = start_active(&lan, ROUTER, spec, 200);
+    let other = start(&lan, OTHER, spec, 100);
+    other.wait_state("backup", PATIENCE);
+    lan.link(ROUTER, false);
+    daemon.wait_state("initialize", PATIENCE);
+    wait_for("the address to go", PATIENCE, || (held(&lan, ROUTER, spec) == 0).then_some(()));
+    other.wait_state("active", ms(spec.down_ms(100)) + PATIENCE);
+    lan.link(ROUTER, true);
+    daemon.wait_state("active", ms(spec.down_ms(200)) + PATIENCE);
+    other.wait_state("backup", PATIENCE);
+    wait_for("the address to come back", PATIENCE, || (held(&lan, ROUTER, spec) == 1).then_some(()));
+}
+
+fn status_has_its_schema() {
+    let lan = Lan::new(&["router"]);
+    let spec = Spec::v3(10);
+    let daemon = start_active(&lan, ROUTER, &spec, 200);
+    let status = daemon.status().expect("status answers");
+    assert_eq!(status["schema"], 1);
+    let router = &status["routers"][0];
+    for field in [
+        "name",
+        "interface",
+        "vrid",
+        "family",
+        "version",
+        "state",
+        "priority",
+        "effective_priority",
+        "active_address",
+        "advertisement_interval_ms",
+        "active_down_interval_ms",
+        "skew_ms",
+        "virtual_mac",
+        "addresses",
+        "last_transition",
+        "counters",
+    ] {
+        assert!(router.get(field).is_some(), "{field} in {router}");
+    }
+    for field in ["at", "from", "to", "reason"] {
+        assert!(router["last_transition"].get(field).is_some(), "{field} in {}", router["last_transition"]);
+    }
+    assert_eq!(router["vrid"], 51);
+    assert_eq!(router["priority"], 200);
+    assert_eq!(router["advertisement_interval_ms"].as_f64(), Some(100.0));
+    assert!(status["interfaces"].is_array());
+    assert!(status["global"]["counters"].is_object());
+}
