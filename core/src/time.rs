@@ -1,86 +1,149 @@
 //! Time as the core sees it: microseconds of the port's monotonic clock. All arithmetic saturates, so
 //! no input can overflow it. Nothing here reads a clock.
 
+use core::fmt;
+use core::num::NonZeroU64;
 use core::ops::{Add, Sub};
 
 /// A point in time: microseconds since an epoch of the port's choice (boot, program start).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(u64);
+pub struct Instant(Micros);
 
 /// A span of time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Duration(u64);
+pub struct Duration(Micros);
+
+/// Microseconds, kept as one more than they are, so that an `Option` of them takes no more memory than they
+/// do. A Virtual Router has many such options, and a board little memory.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Micros(NonZeroU64);
+
+impl Micros {
+    const fn new(micros: u64) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(micros))
+    }
+
+    const fn get(self) -> u64 {
+        self.0.get().saturating_sub(1)
+    }
+}
+
+impl Default for Micros {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl fmt::Debug for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
 
 impl Instant {
     /// The point `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {
-        Self(micros)
+        Self(Micros::new(micros))
     }
 
     /// Microseconds since the epoch.
     pub const fn as_micros(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// The time from `earlier` to `self`; zero if `earlier` is the later one.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.as_micros().saturating_sub(earlier.as_micros()))
     }
 }
 
 impl Duration {
     /// No time at all.
-    pub const ZERO: Self = Self(0);
+    pub const ZERO: Self = Self::from_micros(0);
 
     /// A span of `micros` microseconds.
     pub const fn from_micros(micros: u64) -> Self {
-        Self(micros)
+        Self(Micros::new(micros))
     }
 
     /// A span of `millis` milliseconds.
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis.saturating_mul(1_000))
+        Self::from_micros(millis.saturating_mul(1_000))
     }
 
     /// A span of `secs` seconds.
     pub const fn from_secs(secs: u64) -> Self {
-        Self(secs.saturating_mul(1_000_000))
+        Self::from_micros(secs.saturating_mul(1_000_000))
     }
 
     /// The span in microseconds.
     pub const fn as_micros(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// The span in whole milliseconds, rounded down.
     pub const fn as_millis(self) -> u64 {
-        self.0 / 1_000
+        self.as_micros() / 1_000
     }
 
     /// `self`, `times` times.
     #[must_use]
     pub const fn times(self, times: u64) -> Self {
-        Self(self.0.saturating_mul(times))
+        Self::from_micros(self.as_micros().saturating_mul(times))
     }
 }
 
 impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(span.0))
+        Self::from_micros(self.as_micros().saturating_add(span.as_micros()))
     }
 }
 
 impl Sub<Duration> for Instant {
     type Output = Self;
     fn sub(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(span.0))
+        Self::from_micros(self.as_micros().saturating_sub(span.as_micros()))
     }
 }
 
 impl Add for Duration {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
+        Self::from_micros(self.as_micros().saturating_add(other.as_micros()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_saturates_at_both_ends() {
+        let end = Instant::from_micros(u64::MAX);
+        assert_eq!(end + Duration::from_micros(1), end);
+        assert_eq!(end + Duration::from_secs(u64::MAX), end);
+        assert_eq!(Instant::default() - Duration::from_micros(1), Instant::default());
+        assert_eq!(Instant::default().since(end), Duration::ZERO);
+        assert!(Instant::from_micros(u64::MAX - 2) < end);
+        assert_eq!(Duration::from_millis(u64::MAX), Duration::from_micros(u64::MAX).times(u64::MAX));
+    }
+
+    #[test]
+    fn microseconds_come_back_as_they_were_given() {
+        for micros in [0, 1, 999, 1_000_000, 1 << 62] {
+            assert_eq!(Instant::from_micros(micros).as_micros(), micros);
+            assert_eq!(
+                (Instant::default() + Duration::from_micros(micros)).since(Instant::default()).as_micros(),
+                micros
+            );
+        }
+        assert_eq!(Duration::from_micros(2_999).as_millis(), 2);
+    }
+
+    #[test]
+    fn an_option_of_a_time_takes_no_more_memory() {
+        assert_eq!(size_of::<Option<Instant>>(), size_of::<u64>());
+        assert_eq!(size_of::<Option<Duration>>(), size_of::<u64>());
     }
 }

@@ -85,42 +85,40 @@ impl<S: Storage> Deadlines<S> {
         }
     }
 
-    fn put(&mut self, position: usize, entry: Entry) {
-        if let Some(slot) = self.entries.get_mut(position) {
-            *slot = entry;
-        }
-        self.place(position as u16, usize::from(entry.router));
-    }
-
     /// Puts `entry` where it belongs, starting from the hole at `position`.
     fn settle(&mut self, mut position: usize, entry: Entry) {
-        while let Some(above) = position.checked_sub(1).map(|p| p / ARITY) {
-            match self.entries.get(above).copied() {
-                Some(parent) if parent.at > entry.at => {
-                    self.put(position, parent);
-                    position = above;
-                }
-                _ => break,
+        let Some(heap) = self.entries.get_mut(..self.len) else { return };
+        let positions = &mut self.positions;
+        let mut put = |heap: &mut [Entry], position: usize, entry: Entry| {
+            if let Some(place) = heap.get_mut(position) {
+                *place = entry;
             }
+            if let Some(place) = positions.get_mut(usize::from(entry.router)) {
+                *place = position as u16;
+            }
+        };
+        while let Some(above) = position.checked_sub(1).map(|below| below / ARITY)
+            && let Some(parent) = heap.get(above).copied()
+            && parent.at > entry.at
+        {
+            put(heap, position, parent);
+            position = above;
         }
         loop {
             let first = position.saturating_mul(ARITY).saturating_add(1);
-            let end = first.saturating_add(ARITY).min(self.len);
-            let Some(children) = self.entries.get(first..end) else { break };
-            let mut least = entry;
-            let mut least_at = position;
-            for (offset, child) in children.iter().enumerate() {
-                if child.at < least.at {
-                    least = *child;
-                    least_at = first.saturating_add(offset);
+            let children = heap.get(first..).unwrap_or(&[]).iter().take(ARITY);
+            let mut least = (position, entry);
+            for (at, child) in (first..first.saturating_add(ARITY)).zip(children) {
+                if child.at < least.1.at {
+                    least = (at, *child);
                 }
             }
-            if least_at == position {
+            if least.0 == position {
                 break;
             }
-            self.put(position, least);
-            position = least_at;
+            put(heap, position, least.1);
+            position = least.0;
         }
-        self.put(position, entry);
+        put(heap, position, entry);
     }
 }

@@ -1,7 +1,7 @@
 //! Every input and output of an agent with fixed storage, in any order and number, and the loop that ports
 //! share.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use steadfast_core::agent::{
     Action, Agent, Announcing, ChecksumMode, Event, Generation, InterfaceId, Link, Refused, Report, RouterConfig,
@@ -21,7 +21,6 @@ type Storage = Fixed<4, 16, 2, 8, 4>;
 pub(crate) fn drive(memory: &mut [u8]) {
     let mut agent = Agent::<Storage>::default();
     agent.set_startup_delay(now(), span());
-    agent.set_groups(any(Ipv4Addr::LOCALHOST), any(Ipv6Addr::LOCALHOST));
     let (Ok(interface), Ok(_)) = (agent.add_interface(), agent.add_interface()) else { return };
     let Ok(tracker) = agent.add_tracker() else { return };
     let mut known = None;
@@ -65,6 +64,7 @@ fn settings(interface: InterfaceId) -> Settings {
     settings.authentication = any(Authentication::None);
     settings.strict = any(true);
     settings.virtual_mac = any(true);
+    settings.group = address();
     settings.source = any(Some(address()));
     settings.announcing = any(Announcing::default());
     settings.down_timer_adverts = any(3);
@@ -168,7 +168,7 @@ fn view(agent: &Agent<Storage>, interface: InterfaceId) {
         used(counter);
     }
     used(agent.lost_events());
-    used((interface.index(), agent.interface(any(interface), any(Family::V6)), agent.group(any(Family::V6))));
+    used((interface.index(), agent.interface(any(interface), any(Family::V6))));
 }
 
 /// A port that does nothing.
