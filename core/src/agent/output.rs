@@ -62,7 +62,9 @@ impl<S: Storage> Agent<S> {
             version: settings.version,
             vrid: settings.vrid,
             priority,
-            interval: settings.interval,
+            // A farewell carries the winner's interval: who learned ours from it would not wait for the
+            // winner's next Advertisement.
+            interval: router.active_interval(),
             authentication: settings.authentication,
             addresses: self.routers.advertised(index),
         };
