@@ -18,6 +18,9 @@ const ROUTER: usize = 0;
 const OTHER: usize = 1;
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// One test of a spec.
+type Test = fn(&Spec);
+
 fn main() {
     let arguments = Arguments::from_args();
     if let Err(why) = namespace::permitted() {
@@ -28,7 +31,7 @@ fn main() {
     for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10)] {
         for vmac in [false, true] {
             let spec = spec.clone().with_vmac(vmac);
-            let tests: [(&str, fn(&Spec)); 6] = [
+            let tests: [(&str, Test); 6] = [
                 ("sigterm-leaves-nothing", sigterm_leaves_nothing),
                 ("killed-then-restarted", killed_then_restarted),
                 ("killed-then-backup", killed_then_backup),
