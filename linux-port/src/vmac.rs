@@ -1,1 +1,252 @@
-//! Virtual MAC addresses as macvlans.
+//! Virtual router MAC addresses (RFC 9568 section 7.3) as macvlans on top of the interface: making them or
+//! taking them over, the kernel settings that they need, silencing them while Backup, and leaving the machine
+//! as it was. The frames that must come *from* a virtual MAC address are sent by [`crate::socket`].
+//!
+//! A macvlan stays up all the time and is *muted* while the router is not Active: it forwards no IPv4 packet
+//! and has no IPv6, so what arrives for the virtual MAC address is dropped (RFC 9568 section 6.4.2), and it
+//! says nothing. Muting takes some 50 us. Setting it down would take the kernel up to 20 ms for each, with
+//! the lock held that every change of an address needs.
+//!
+//! The mode is VEPA, not private as with keepalived: a private macvlan that is up takes the multicasts of its
+//! own MAC address away from the interface below, and an Active would not hear the other Active.
+
+use std::io;
+use std::path::Path;
+
+use steadfast_core::types::MacAddr;
+
+use crate::netlink::{Client, Link, MacVlanMode};
+use crate::sysctl::{self, Changes};
+
+const MODE: MacVlanMode = MacVlanMode::Vepa;
+
+/// A virtual MAC address on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vmac {
+    /// The index of the macvlan: where the virtual addresses go.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Whether it was there already, left by an earlier run or made by the administrator. Then it is not
+    /// muted, and may hold addresses.
+    pub taken_over: bool,
+    /// The name of the interface below.
+    parent: String,
+    /// Whether IPv6 addresses go there.
+    ipv6: bool,
+}
+
+impl Vmac {
+    /// Lets packets for the virtual MAC address in: before its addresses are added. Two or three writes to
+    /// /proc, some 50 us.
+    ///
+    /// # Errors
+    ///
+    /// Of the system; IPv6 addresses cannot be added then.
+    pub fn unmute(&self) -> io::Result<()> {
+        let forwarding = sysctl::read(&v4(&self.parent, "forwarding"))?;
+        sysctl::write(&v4(&self.name, "forwarding"), &forwarding)?;
+        if self.ipv6 { sysctl::write(&v6(&self.name, "disable_ipv6"), "0") } else { Ok(()) }
+    }
+
+    /// Keeps packets for the virtual MAC address out: after its addresses are removed. (What IPv6 addresses
+    /// are left, the kernel removes now.)
+    ///
+    /// # Errors
+    ///
+    /// Of the system.
+    pub fn mute(&self) -> io::Result<()> {
+        sysctl::write(&v4(&self.name, "forwarding"), "0")?;
+        if self.ipv6 { sysctl::write(&v6(&self.name, "disable_ipv6"), "1") } else { Ok(()) }
+    }
+}
+
+/// The virtual MAC addresses of this network namespace, and what was changed for their sake.
+#[derive(Debug)]
+pub struct Vmacs {
+    client: Client,
+    changes: Changes,
+    held: Vec<Vmac>,
+}
+
+impl Vmacs {
+    /// Begins with what an earlier run noted in `directory` (such as /run/steadfast), if it was killed.
+    ///
+    /// # Errors
+    ///
+    /// Of the system.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        Ok(Self { client: Client::open()?, changes: Changes::open(directory)?, held: Vec::new() })
+    }
+
+    /// The macvlan `name` with this MAC address on top of the interface `parent`, made or taken over, up, and
+    /// muted if it was made; `ipv6` says whether IPv6 addresses will be put there. Waits for netlink.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if `name` is something else, which is left alone; else of the system, such as a
+    /// /proc/sys that cannot be written. Nothing is left behind then.
+    pub fn ensure(&mut self, name: &str, parent: u32, mac: MacAddr, ipv6: bool) -> io::Result<Vmac> {
+        let parent = &self.client.link_at(parent)?.ok_or(io::ErrorKind::NotFound)?;
+        let present = self.client.link(name)?;
+        let index = match &present {
+            Some(link) if is(link, parent, mac) => {
+                if link.macvlan_mode != Some(MODE) {
+                    self.client.set_macvlan_mode(link.index, MODE)?;
+                }
+                // Before it goes up, if it is down; otherwise it has its link-local address already.
+                let _ = self.client.disable_address_generation(link.index);
+                link.index
+            }
+            Some(link) if self.changes.links().contains(name) => {
+                // An earlier run's, from another configuration.
+                self.client.delete_link(link.index)?;
+                self.create(name, parent, mac)?
+            }
+            Some(_) => {
+                let text = format!("{name} exists and is no macvlan of {} with MAC address {mac}", parent.name);
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+            }
+            None => self.create(name, parent, mac)?,
+        };
+        let taken_over = present.is_some_and(|link| link.index == index);
+        let vmac = Vmac { index, name: name.into(), taken_over, parent: parent.name.clone(), ipv6 };
+        if !self.held.iter().any(|held| held.index == index) {
+            self.held.push(vmac.clone());
+        }
+        if let Err(error) = self.configure(&vmac).and_then(|()| self.client.set_up(index)) {
+            let _ = self.remove(&vmac);
+            return Err(error);
+        }
+        Ok(vmac)
+    }
+
+    /// Deletes the macvlan, unless the administrator made it, and puts the settings of the interface below
+    /// back if it was the last one there.
+    ///
+    /// # Errors
+    ///
+    /// The first of the system's; as much as possible is undone nevertheless.
+    pub fn remove(&mut self, vmac: &Vmac) -> io::Result<()> {
+        self.held.retain(|held| held.index != vmac.index);
+        let mut result = self.delete(&vmac.name);
+        // Its own settings went with it, unless it stays.
+        result = result.and(self.changes.restore(&settings_of(&vmac.name)));
+        if !self.held.iter().any(|held| held.parent == vmac.parent) {
+            result = result.and(self.changes.restore(&settings_of(&vmac.parent)));
+        }
+        result
+    }
+
+    /// Undoes what an earlier run has left and this one does not hold: call it when every virtual MAC address
+    /// of the configuration is there.
+    ///
+    /// # Errors
+    ///
+    /// The first of the system's; as much as possible is undone nevertheless.
+    pub fn clean(&mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for name in self.changes.links().clone() {
+            if !self.held.iter().any(|held| held.name == name) {
+                result = result.and(self.delete(&name));
+            }
+        }
+        for name in self.changes.interfaces() {
+            if !self.held.iter().any(|held| held.name == name || held.parent == name) {
+                result = result.and(self.changes.restore(&settings_of(&name)));
+            }
+        }
+        result
+    }
+
+    /// Removes all of them: the machine is as it was.
+    ///
+    /// # Errors
+    ///
+    /// The first of the system's; as much as possible is undone nevertheless.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.held.clear();
+        self.clean()
+    }
+
+    fn create(&mut self, name: &str, parent: &Link, mac: MacAddr) -> io::Result<u32> {
+        // Noted first: what is noted and was never made does no harm.
+        self.changes.add_link(name)?;
+        self.client.create_macvlan(name, parent.index, mac, MODE)
+    }
+
+    /// Deletes a link if we made it.
+    fn delete(&mut self, name: &str) -> io::Result<()> {
+        if !self.changes.links().contains(name) {
+            return Ok(());
+        }
+        let present = self.client.link(name)?;
+        if let Some(link) = present.filter(|link| link.kind.as_deref() == Some("macvlan")) {
+            self.client.delete_link(link.index)?;
+        }
+        self.changes.remove_link(name)
+    }
+
+    fn configure(&mut self, vmac: &Vmac) -> io::Result<()> {
+        let Vmac { name, parent, .. } = vmac;
+        let changes = &mut self.changes;
+        // Only the macvlan answers for its addresses, and only for its own ...
+        at_least(changes, &v4(parent, "arp_ignore"), 1)?;
+        // ... and a query of the interface's never names a virtual address as its sender, which would bind it
+        // to the interface's own MAC address at every host that hears it.
+        at_least(changes, &v4(parent, "arp_announce"), 2)?;
+        // The settings of a macvlan that we made go with it: nothing to note.
+        let ours = changes.links().contains(name);
+        let mut set = |key: &str, value: &str| {
+            if ours { sysctl::write(key, value) } else { changes.set(key, value) }
+        };
+        set(&v4(name, "arp_ignore"), "1")?;
+        set(&v4(name, "arp_announce"), "2")?;
+        // Packets come in here whose answers go out below. The larger of this and `all` counts: where that is
+        // strict (1), loose (2) overrules it, so `all` need not be touched.
+        let strict = sysctl::read(&v4("all", "rp_filter"))? == "1";
+        set(&v4(name, "rp_filter"), if strict { "2" } else { "0" })?;
+        set(&v4(name, "accept_local"), "1")?;
+        // Removing one address of a subnet must not take the others with it.
+        set(&v4(name, "promote_secondaries"), "1")?;
+        if !vmac.taken_over {
+            set(&v4(name, "forwarding"), "0")?;
+        }
+        if sysctl::read(&v6(name, "disable_ipv6")).is_err() {
+            // No IPv6 in this kernel.
+            return Ok(());
+        }
+        set(&v6(name, "accept_ra"), "0")?;
+        set(&v6(name, "autoconf"), "0")?;
+        set(&v6(name, "accept_dad"), "0")?;
+        set(&v6(name, "router_solicitations"), "0")?;
+        if vmac.taken_over && vmac.ipv6 { Ok(()) } else { set(&v6(name, "disable_ipv6"), "1") }
+    }
+}
+
+/// Whether `link` is the macvlan with this MAC address on top of `parent`.
+fn is(link: &Link, parent: &Link, mac: MacAddr) -> bool {
+    link.kind.as_deref() == Some("macvlan") && link.parent == Some(parent.index) && link.mac == Some(mac)
+}
+
+/// Makes a setting at least `value`; a larger one demands more.
+fn at_least(changes: &mut Changes, key: &str, value: u32) -> io::Result<()> {
+    let present = sysctl::read(key)?;
+    if present.parse::<u32>().is_ok_and(|present| present >= value) {
+        return Ok(());
+    }
+    changes.set(key, &value.to_string())
+}
+
+fn v4(interface: &str, name: &str) -> String {
+    format!("net/ipv4/conf/{interface}/{name}")
+}
+
+fn v6(interface: &str, name: &str) -> String {
+    format!("net/ipv6/conf/{interface}/{name}")
+}
+
+/// The beginnings of the keys of an interface's settings.
+fn settings_of(interface: &str) -> [String; 2] {
+    [v4(interface, ""), v6(interface, "")]
+}

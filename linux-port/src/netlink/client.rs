@@ -51,7 +51,14 @@ impl Client {
 
     /// The interface with this name.
     pub fn link(&mut self, name: &str) -> io::Result<Option<Link>> {
-        Ok(self.links()?.into_iter().find(|link| link.name == name))
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.into()));
+        self.get(link)
+    }
+
+    /// The interface with this index.
+    pub fn link_at(&mut self, index: u32) -> io::Result<Option<Link>> {
+        self.get(message::link(index))
     }
 
     /// The addresses of all interfaces, of both families.
@@ -172,6 +179,24 @@ impl Client {
         let mut link = message::link(index);
         link.attributes.push(attribute);
         self.request(Request::SetLink(link), 0)
+    }
+
+    fn get(&mut self, link: LinkMessage) -> io::Result<Option<Link>> {
+        let sequence = self.send(Request::GetLink(link), 0)?;
+        let mut buffer = vec![0; DATAGRAM];
+        loop {
+            let length = self.receive(&mut buffer)?;
+            for (header, payload) in parse::messages(&buffer[..length]) {
+                if header.sequence_number != sequence {
+                    continue;
+                }
+                return match (header.message_type, parse::verdict(payload)) {
+                    (NLMSG_ERROR, Err(error)) if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+                    (NLMSG_ERROR, verdict) => verdict.map(|()| None),
+                    _ => Ok(parse::link(payload)),
+                };
+            }
+        }
     }
 
     fn request(&mut self, request: Request, flags: u16) -> io::Result<()> {
