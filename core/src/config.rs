@@ -39,10 +39,14 @@ use value::Log;
 pub fn text(bytes: &[u8]) -> Result<&str, Diagnostic<'static>> {
     core::str::from_utf8(bytes).map_err(|error| {
         let good = bytes.get(..error.valid_up_to()).and_then(|good| core::str::from_utf8(good).ok()).unwrap_or("");
-        let lines = good.bytes().filter(|&byte| byte == b'\n').count();
-        let column = good.rsplit('\n').next().unwrap_or("").chars().count();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1);
-        let place = Place { line: count(lines), column: count(column) };
+        let mut place = Place::START;
+        for character in good.chars() {
+            if character == '\n' {
+                place = Place { line: place.line.saturating_add(1), column: 1 };
+            } else {
+                place.column = place.column.saturating_add(1);
+            }
+        }
         Diagnostic { place, severity: Severity::Error, message: Message::NotUtf8 }
     })
 }
@@ -104,8 +108,10 @@ impl<'a> Instances<'a> {
 fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<&'static str> {
     let word = statement.keyword;
     let Some(keyword) = keywords::find(vocabulary, word.text) else {
-        // Lines for one of several machines, definitions and sequences.
-        if word.text.starts_with(['@', '$', '~']) {
+        // Lines for one of several machines, definitions, sequences and other files may stand anywhere.
+        let anywhere = word.text.starts_with(['@', '$', '~'])
+            || word.text.starts_with("include") && keywords::find(Vocabulary::File, word.text).is_some();
+        if anywhere {
             log.warning(word.place, Message::NotYet { keyword: word.text });
         } else {
             log.warning(word.place, Message::UnknownKeyword { word: word.text, vocabulary });

@@ -244,7 +244,7 @@ fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRoute
     let mut once = |read: &VirtualAddress<'a>| {
         let new = seen.insert((read.address, read.device));
         if !new {
-            let message = Message::DuplicateAddress { value: read.address };
+            let message = Message::DuplicateAddress { value: read.text };
             findings.add(Diagnostic { place: read.place, severity: Severity::Warning, message });
         }
         new

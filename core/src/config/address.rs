@@ -14,6 +14,8 @@ use crate::types::Family;
 pub struct VirtualAddress<'a> {
     /// Where it stands.
     pub place: Place,
+    /// The address as it is written, with its prefix length.
+    pub text: &'a str,
     /// The address.
     pub address: IpAddr,
     /// The length of its network's prefix; without one in the text all bits, 32 or 128.
@@ -78,6 +80,7 @@ pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<
     let deprecated = !address.is_ipv4() && prefix_len == 128;
     let mut entry_read = VirtualAddress {
         place,
+        text,
         address,
         prefix_len,
         device: None,

@@ -3,7 +3,6 @@
 //! diagnostic costs nothing until somebody reads it.
 
 use core::fmt;
-use core::net::IpAddr;
 
 use super::keywords::{self, Vocabulary};
 use super::lexer::Place;
@@ -157,7 +156,7 @@ pub enum Message<'a> {
     /// An address that the instance already has.
     DuplicateAddress {
         /// The address.
-        value: IpAddr,
+        value: &'a str,
     },
     /// A password that is cut.
     PasswordTooLong,
@@ -256,7 +255,7 @@ impl fmt::Display for Message<'_> {
                 "`{}` at {place} has the same virtual_router_id, family and interface; this one is left out",
                 Short(other)
             ),
-            Self::DuplicateAddress { value } => write!(f, "`{value}` is there already; it is used once"),
+            Self::DuplicateAddress { value } => write!(f, "`{}` is there already; it is used once", Short(value)),
             Self::PasswordTooLong => f.write_str("`auth_pass` is longer than 8 characters; only the first 8 are used"),
             Self::FirstNotLinkLocal { value } => {
                 write!(f, "the first IPv6 address should be link-local (fe80::/10), not `{}`", Short(value))

@@ -4,12 +4,6 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
-use nom::branch::alt;
-use nom::character::complete::{char, digit0, digit1, u32 as decimal, u64 as long_decimal};
-use nom::combinator::{all_consuming, opt, recognize};
-use nom::sequence::{preceded, terminated};
-use nom::{IResult, Parser};
-
 use super::diagnostic::{Diagnostic, Message, Severity, Used};
 use super::lexer::Place;
 use super::statement::{Statement, Word};
@@ -114,24 +108,43 @@ pub(super) fn flag<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> bool
     true
 }
 
-/// Runs a parser over the whole of `text`.
-fn whole<'a, T>(text: &'a str, parser: impl Parser<&'a str, Output = T, Error = ()>) -> Option<T> {
-    let result: IResult<&'a str, T, ()> = all_consuming(parser).parse(text);
-    result.ok().map(|(_, value)| value)
+/// The text before and after the first `separator`, an ASCII character. Unlike `split_once` it has no
+/// panic inside that the linker would have to keep.
+fn split(text: &str, separator: u8) -> (&str, Option<&str>) {
+    let mut position = 0_usize;
+    for byte in text.bytes() {
+        let after = position.saturating_add(1);
+        if byte == separator {
+            return (text.get(..position).unwrap_or(""), text.get(after..));
+        }
+        position = after;
+    }
+    (text, None)
+}
+
+/// A number of decimal digits alone; `None` also if it is too large.
+fn digits(text: &str) -> Option<u64> {
+    let mut number = (!text.is_empty()).then_some(0_u64)?;
+    for digit in text.chars() {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit.to_digit(10)?))?;
+    }
+    Some(number)
 }
 
 /// A whole number within `range`.
 pub(super) fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
-    whole(text, decimal).filter(|number| range.contains(number))
+    u32::try_from(digits(text)?).ok().filter(|number| range.contains(number))
 }
 
 /// A time in seconds with decimals, in microseconds; what is finer is cut.
 pub(super) fn micros(text: &str) -> Option<u64> {
-    let fraction = || preceded(char('.'), digit0);
-    let (seconds, decimals) = whole(text, (opt(long_decimal), opt(fraction())))?;
-    // A dot needs a digit on one of its sides.
-    whole(text, recognize(alt((terminated(digit1, opt(fraction())), preceded(char('.'), digit1)))))?;
-    let mut micros = seconds.unwrap_or(0).checked_mul(1_000_000)?;
+    let (seconds, decimals) = split(text, b'.');
+    let seconds = match (seconds, decimals) {
+        ("", None | Some("")) => return None,
+        ("", Some(_)) => 0,
+        (seconds, _) => digits(seconds)?,
+    };
+    let mut micros = seconds.checked_mul(1_000_000)?;
     let mut unit = 100_000_u64;
     for digit in decimals.unwrap_or("").chars() {
         micros = micros.checked_add(u64::from(digit.to_digit(10)?).saturating_mul(unit))?;
@@ -162,7 +175,53 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 
 /// An address.
 pub(super) fn address(text: &str) -> Option<IpAddr> {
-    text.parse().ok()
+    let v4 = text.parse().ok().map(IpAddr::V4);
+    v4.or_else(|| address_v6(text).map(IpAddr::V6))
+}
+
+/// An IPv6 address (RFC 4291 section 2.2). The standard library's parser takes the same texts, but has a
+/// panic inside that the linker would have to keep.
+fn address_v6(text: &str) -> Option<Ipv6Addr> {
+    let shifted = |value: u128, groups: u32| value.checked_shl(groups.saturating_mul(16)).unwrap_or(0);
+    let mut value = 0_u128;
+    let mut groups = 0_u32;
+    // How many groups stand before `::`.
+    let mut gap = None;
+    let mut rest = Some(text);
+    if let Some(after) = text.strip_prefix("::") {
+        gap = Some(0);
+        rest = Some(after).filter(|after| !after.is_empty());
+    }
+    while let Some(text) = rest {
+        let (part, after) = split(text, b':');
+        if let (Some(_), None) = (split(part, b'.').1, after) {
+            value = shifted(value, 2) | u128::from(part.parse::<Ipv4Addr>().ok()?.to_bits());
+            groups = groups.saturating_add(2);
+        } else {
+            value = shifted(value, 1) | u128::from(hexadecimal(part, 4)?);
+            groups = groups.saturating_add(1);
+        }
+        if groups > 8 {
+            return None;
+        }
+        rest = after;
+        if let Some(after) = after.and_then(|after| after.strip_prefix(':')) {
+            if gap.replace(groups).is_some() {
+                return None;
+            }
+            rest = Some(after).filter(|after| !after.is_empty());
+        }
+    }
+    let bits = match gap {
+        None => (groups == 8).then_some(value)?,
+        Some(before) => {
+            let after = groups.saturating_sub(before);
+            let low = shifted(1, after).checked_sub(1)?;
+            let high = value & !low;
+            (groups < 8).then(|| shifted(high, 8_u32.saturating_sub(groups)) | (value & low))?
+        }
+    };
+    Some(Ipv6Addr::from_bits(bits))
 }
 
 /// An IPv4 multicast group.
@@ -172,40 +231,49 @@ pub(super) fn group_v4(text: &str) -> Option<Ipv4Addr> {
 
 /// An IPv6 multicast group of link-local scope.
 pub(super) fn group_v6(text: &str) -> Option<Ipv6Addr> {
-    text.parse().ok().filter(|group: &Ipv6Addr| group.is_multicast() && group.segments()[0] & 0xf == 2)
+    address_v6(text).filter(|group| group.is_multicast() && group.segments()[0] & 0xf == 2)
 }
 
 /// An address with or without a prefix length. The length is not checked; `Err` holds one that is no number.
 pub(super) fn prefix(text: &str) -> Option<(IpAddr, Option<Result<u8, &str>>)> {
-    match text.split_once('/') {
-        None => Some((address(text)?, None)),
-        Some((address_text, length)) => {
-            let address = address(address_text)?;
-            let most = if address.is_ipv4() { 32 } else { 128 };
-            let length = number(length, 0..=most).and_then(|number| u8::try_from(number).ok()).ok_or(length);
-            Some((address, Some(length)))
-        }
-    }
+    let (address_text, length) = split(text, b'/');
+    let address = address(address_text)?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let parse = |text| number(text, 0..=most).and_then(|number| u8::try_from(number).ok()).ok_or(text);
+    Some((address, length.map(parse)))
 }
 
 /// The name of an interface or an address label as the kernel takes it: 1 to 15 bytes, no `/`.
 pub(super) fn interface(text: &str) -> Option<&str> {
-    ((1..=15).contains(&text.len()) && !text.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()))
-        .then_some(text)
+    let allowed = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
+    ((1..=15).contains(&text.len()) && text.chars().all(allowed)).then_some(text)
 }
 
 /// An Ethernet address of six octets, or of five to which `last` is added.
 pub(super) fn mac(text: &str, last: u8) -> Option<MacAddr> {
     let mut octets = [0; 6];
-    let mut parts = text.split(':');
+    let mut rest = Some(text);
     for (number, octet) in octets.iter_mut().enumerate() {
-        *octet = match parts.next() {
-            Some(part) if (1..=2).contains(&part.len()) => u8::from_str_radix(part, 16).ok()?,
+        *octet = match rest {
+            Some(text) => {
+                let (part, after) = split(text, b':');
+                rest = after;
+                u8::try_from(hexadecimal(part, 2)?).ok()?
+            }
             None if number == 5 => last,
-            _ => return None,
+            None => return None,
         };
     }
-    parts.next().is_none().then_some(MacAddr(octets))
+    rest.is_none().then_some(MacAddr(octets))
+}
+
+/// One to `most` hexadecimal digits.
+fn hexadecimal(text: &str, most: usize) -> Option<u32> {
+    let mut number = (1..=most).contains(&text.len()).then_some(0_u32)?;
+    for digit in text.chars() {
+        number = number.saturating_mul(16).saturating_add(digit.to_digit(16)?);
+    }
+    Some(number)
 }
 
 #[cfg(test)]
@@ -233,6 +301,30 @@ mod tests {
         assert_eq!(prefix("10.0.0.1/"), Some((v4, Some(Err("")))));
         assert_eq!(prefix("10.0.0.300/24"), None);
         assert_eq!(prefix("fe80::1/128").map(|(_, length)| length), Some(Some(Ok(128))));
+    }
+
+    #[test]
+    fn ipv6_addresses_are_those_of_the_standard_library() {
+        let good = ["::", "::1", "1::", "fe80::1", "2001:db8:0:1:2:3:4:5", "::ffff:192.0.2.1", "1:2:3:4:5:6:7::"];
+        let good_too = ["1:2:3:4:5:6:192.0.2.1", "1::192.0.2.1", "::2:3:4:5:6:7:8", "1:2:3::5:6:7:8", "ABCD::ef"];
+        for text in good.iter().chain(&good_too) {
+            assert_eq!(address_v6(text), text.parse().ok(), "{text}");
+            assert!(address_v6(text).is_some(), "{text}");
+        }
+        let bad = ["", ":", ":::", "1", "1:", ":1", "1:2", "::1::", "1::2::3", "1:2:3:4:5:6:7:8:9", "::12345"];
+        let bad_too = [
+            "1:2:3:4::5:6:7:8",
+            "1:2:3:4:5:6:7:8::",
+            "::1%lo",
+            "::192.0.2.1:1",
+            "1.2.3.4",
+            "::g",
+            "1:2:3:4:5:6:7:1.2.3.4",
+        ];
+        for text in bad.iter().chain(&bad_too) {
+            assert_eq!(address_v6(text), None, "{text}");
+            assert!(text.parse::<Ipv6Addr>().is_err(), "{text}");
+        }
     }
 
     #[test]

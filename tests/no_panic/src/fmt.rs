@@ -7,7 +7,7 @@ use steadfast_core::types::Priority;
 use crate::wire::{mac, vrid};
 use crate::{any, used};
 
-struct Sink;
+pub(crate) struct Sink;
 
 impl Write for Sink {
     fn write_str(&mut self, text: &str) -> fmt::Result {

@@ -7,6 +7,7 @@
 #![no_main]
 
 mod agent;
+mod config;
 mod fmt;
 mod wire;
 
@@ -34,6 +35,7 @@ extern "C" fn main() -> i32 {
     let mut memory = any([0; 2048]);
     wire::drive(&mut memory);
     agent::drive(&mut memory);
+    config::drive(&memory);
     fmt::drive();
     0
 }

@@ -7,6 +7,7 @@ const CHILD: &str = "there are no child processes";
 const FIREWALL: &str = "no firewall rules are needed";
 const BUFFERS: &str = "buffers are sized by the agent";
 const DUMPS: &str = "`steadfast status` tells all";
+const LINKS: &str = "the kernel tells when a link changes";
 const NEVER_UNCHECKED: &str = "a reload is always checked first";
 const LOGGED: &str = "logging is set on the command line";
 
@@ -35,13 +36,12 @@ pub(super) const FILE: &[Keyword] = &[
     not_yet("includew"),
     not_yet("includeb"),
     not_yet("includea"),
-    not_yet("include_check"),
     not_yet("net_namespace"),
     not_yet("net_namespace_ipvs"),
     not_yet("instance"),
     ignored("namespace_with_ipsets", FIREWALL),
     ignored("use_pid_dir", CHILD),
-    ignored("linkbeat_use_polling", "the kernel tells when a link changes"),
+    ignored("linkbeat_use_polling", LINKS),
     ignored("child_wait_time", CHILD),
 ];
 
@@ -75,9 +75,9 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("vrrp_owner_ignore_adverts"),
     not_yet("timer_expired_backup"),
     not_yet("thread_timer_expired"),
+    not_yet("vrrp_vmac_garp_intvl"),
     not_yet("vmac_addr_prefix"),
     not_yet("dynamic_interfaces"),
-    not_yet("allow_if_changes"),
     not_yet("script_user"),
     not_yet("enable_script_security"),
     not_yet("use_symlink_paths"),
@@ -136,10 +136,6 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("enable_dbus"),
     not_yet("dbus_service_name"),
     not_yet("dbus_no_interface_name"),
-    not_yet("net_namespace"),
-    not_yet("net_namespace_ipvs"),
-    not_yet("instance"),
-    not_yet("linkbeat_interfaces"),
     not_yet("umask"),
     not_yet("random_seed"),
     not_yet("include_check"),
@@ -170,8 +166,6 @@ pub(super) const GLOBAL: &[Keyword] = &[
     ignored("bfd_cpu_affinity", CHILD),
     ignored("bfd_rlimit_rttime", CHILD),
     ignored("bfd_rlimit_rtime", CHILD),
-    ignored("child_wait_time", CHILD),
-    ignored("use_pid_dir", CHILD),
     ignored("tmp_config_directory", CHILD),
     ignored("config_save_dir", DUMPS),
     ignored("data_use_instance", DUMPS),
@@ -179,8 +173,6 @@ pub(super) const GLOBAL: &[Keyword] = &[
     ignored("stats_dump_file", DUMPS),
     ignored("json_dump_file", DUMPS),
     ignored("json_version", DUMPS),
-    ignored("linkbeat_use_polling", "the kernel tells when a link changes"),
-    ignored("namespace_with_ipsets", FIREWALL),
     ignored("nftables", FIREWALL),
     ignored("nftables_priority", FIREWALL),
     ignored("nftables_counters", FIREWALL),
@@ -270,6 +262,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     not_yet("notify"),
     not_yet("notify_priority_changes"),
     not_yet("smtp_alert"),
+    ignored("linkbeat_use_polling", LINKS),
     ignored("kernel_rx_buf_size", BUFFERS),
 ];
 
