@@ -157,6 +157,10 @@ impl Router {
         }
         let Announcing { lower_repeat, lower_delay, .. } = self.settings.announcing;
         let used = active.answered.map_or(now, |answered| answered.max(now));
+        if self.speak == Speak::Advertise && active.rounds > 0 && active.cursor == 0 {
+            // What is owed already answers this one too.
+            return;
+        }
         let reserve = ANSWER_SPACING.times(ANSWER_BURST.saturating_sub(1));
         if used > now + reserve {
             bump(&mut self.counters.answers_held_back);
