@@ -52,6 +52,7 @@
 //! assert!(matches!(agent.poll(now), Some(Action::Announce { .. })));
 //! ```
 #![no_std]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 pub mod agent;
 pub mod config;
@@ -59,6 +60,8 @@ pub mod counters;
 pub mod port;
 mod router;
 pub mod storage;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod types;
 pub mod wire;

@@ -51,7 +51,7 @@ impl<S: Storage> Deadlines<S> {
 
     /// Sets, moves or (with `None`) removes the deadline of a Virtual Router.
     pub(crate) fn set(&mut self, router: usize, at: Option<Instant>) {
-        let position = self.positions.get(router).copied().unwrap_or(NOWHERE);
+        let Some(position) = self.positions.get(router).copied() else { return };
         match (position, at) {
             (NOWHERE, None) => {}
             (NOWHERE, Some(at)) => {
@@ -120,5 +120,93 @@ impl<S: Storage> Deadlines<S> {
             position = least.0;
         }
         put(heap, position, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Fixed;
+    use crate::testing::{Heap, Random};
+
+    extern crate std;
+    use std::collections::BTreeMap;
+
+    /// The model: every deadline, by whose it is.
+    type Model = BTreeMap<usize, Instant>;
+
+    fn check<S: Storage>(deadlines: &Deadlines<S>, model: &Model) {
+        match deadlines.first() {
+            None => assert!(model.is_empty()),
+            Some((at, router)) => {
+                assert_eq!(model.get(&router), Some(&at));
+                assert_eq!(model.values().min(), Some(&at));
+            }
+        }
+    }
+
+    /// Takes everything out, the earliest first.
+    fn drain<S: Storage>(deadlines: &mut Deadlines<S>, model: &mut Model) {
+        let mut before = Instant::default();
+        while let Some((at, router)) = deadlines.first() {
+            check(deadlines, model);
+            assert!(before <= at);
+            before = at;
+            deadlines.set(router, None);
+            model.remove(&router);
+        }
+        assert!(model.is_empty());
+    }
+
+    #[test]
+    fn the_earliest_is_first_whatever_is_set_moved_and_removed() {
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let (mut deadlines, mut model) = (Deadlines::<Heap>::new(), Model::new());
+            let routers = 1 + random.below(80);
+            // Few times, so that many are equal.
+            let times = 1 + random.below(50);
+            deadlines.grow(routers).unwrap();
+            for _ in 0..500 {
+                let router = random.below(routers);
+                if random.once_in(4) {
+                    deadlines.set(router, None);
+                    model.remove(&router);
+                } else {
+                    let at = Instant::from_micros(random.below(times) as u64);
+                    deadlines.set(router, Some(at));
+                    model.insert(router, at);
+                }
+                check(&deadlines, &model);
+            }
+            drain(&mut deadlines, &mut model);
+        }
+    }
+
+    #[test]
+    fn growing_keeps_what_there_is() {
+        let (mut deadlines, mut model) = (Deadlines::<Heap>::new(), Model::new());
+        for router in 0..300 {
+            deadlines.grow(router + 1).unwrap();
+            let at = Instant::from_micros((router as u64 * 7919) % 301);
+            deadlines.set(router, Some(at));
+            model.insert(router, at);
+            check(&deadlines, &model);
+        }
+        drain(&mut deadlines, &mut model);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_changes_nothing() {
+        let mut deadlines = Deadlines::<Fixed<2, 0, 0, 0>>::new();
+        assert_eq!(deadlines.grow(2), Ok(()));
+        let at = Some(Instant::from_micros(5));
+        deadlines.set(1, at);
+        assert_eq!(deadlines.grow(3), Err(Full));
+        deadlines.set(2, Some(Instant::default()));
+        deadlines.set(usize::MAX, Some(Instant::default()));
+        assert_eq!(deadlines.first(), at.map(|at| (at, 1)));
+        deadlines.set(0, Some(Instant::default()));
+        assert_eq!(deadlines.first(), Some((Instant::default(), 0)));
     }
 }

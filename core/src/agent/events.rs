@@ -67,3 +67,82 @@ fn step(at: usize, length: usize) -> usize {
     let next = at.saturating_add(1);
     if next >= length { 0 } else { next }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{EventKind, RouterId};
+    use crate::storage::Fixed;
+    use crate::testing::{Heap, Random};
+    use crate::time::Instant;
+
+    extern crate std;
+    use core::net::{IpAddr, Ipv4Addr};
+    use std::collections::VecDeque;
+
+    fn event(number: u64) -> Event {
+        let rival = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Event {
+            router: RouterId { index: 0, epoch: 0 },
+            at: Instant::from_micros(number),
+            kind: EventKind::DualActive { rival },
+        }
+    }
+
+    /// Random pushes, pops and growth beside a queue of as many places as the ring has.
+    fn beside_a_queue<S: Storage>(seed: u64) {
+        let mut random = Random::new(seed);
+        let mut events = Events::<S>::new();
+        let mut model = VecDeque::new();
+        let (mut lost, mut routers) = (0, 0);
+        for number in 0..500 {
+            match random.below(8) {
+                0 => {
+                    let before = events.ring.len();
+                    routers += 1;
+                    events.grow(routers);
+                    assert!(events.ring.len() >= before);
+                }
+                1..=4 => {
+                    events.push(event(number));
+                    model.push_back(event(number));
+                    if model.len() > events.ring.len() {
+                        model.pop_front();
+                        lost += 1;
+                    }
+                }
+                _ => assert_eq!(events.pop(), model.pop_front()),
+            }
+            assert_eq!(events.is_empty(), model.is_empty());
+            assert_eq!(events.lost(), lost);
+        }
+        while let Some(event) = model.pop_front() {
+            assert_eq!(events.pop(), Some(event));
+        }
+        assert_eq!(events.pop(), None);
+    }
+
+    #[test]
+    fn events_come_in_order_and_the_oldest_are_lost() {
+        for seed in 0..200 {
+            beside_a_queue::<Heap>(seed);
+            beside_a_queue::<Fixed<0, 0, 0, 0>>(seed);
+            beside_a_queue::<Fixed<0, 0, 0, 1>>(seed);
+            beside_a_queue::<Fixed<0, 0, 0, 5>>(seed);
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_two_events_of_each_router() {
+        let mut events = Events::<Heap>::new();
+        for routers in 1..=100 {
+            events.grow(routers);
+        }
+        for number in 0..200 {
+            events.push(event(number));
+        }
+        assert_eq!(events.lost(), 0);
+        events.push(event(200));
+        assert_eq!((events.lost(), events.pop()), (1, Some(event(1))));
+    }
+}

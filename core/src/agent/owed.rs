@@ -111,3 +111,63 @@ impl<S: Storage> Owed<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Fixed;
+    use crate::testing::{Heap, Random};
+
+    extern crate std;
+    use std::collections::VecDeque;
+
+    #[test]
+    fn debts_are_paid_in_the_order_in_which_they_were_entered() {
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let mut owed = Owed::<Heap>::new();
+            let mut model = [const { VecDeque::new() }; Debt::ALL.len()];
+            let mut routers = 0;
+            for _ in 0..500 {
+                if routers == 0 || random.once_in(20) {
+                    routers += 1;
+                    owed.grow(routers).unwrap();
+                }
+                let router = random.below(routers);
+                let debt = Debt::ALL[random.below(Debt::ALL.len())];
+                let list = &mut model[debt as usize];
+                let owes = random.once_in(2);
+                owed.set(router, debt, owes);
+                if !owes {
+                    list.retain(|other| *other != router);
+                } else if !list.contains(&router) {
+                    list.push_back(router);
+                }
+                for debt in Debt::ALL {
+                    assert_eq!(owed.first(debt), model[debt as usize].front().copied());
+                }
+            }
+            for debt in Debt::ALL {
+                for router in model[debt as usize].drain(..) {
+                    assert_eq!(owed.first(debt), Some(router));
+                    owed.set(router, debt, false);
+                }
+                assert_eq!(owed.first(debt), None);
+            }
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_changes_nothing() {
+        let mut owed = Owed::<Fixed<1, 0, 0, 0>>::new();
+        assert_eq!(owed.grow(1), Ok(()));
+        assert_eq!(owed.grow(2), Err(Full));
+        owed.set(1, Debt::Advertise, true);
+        owed.set(usize::from(OUTSIDE), Debt::Advertise, true);
+        owed.set(usize::from(END), Debt::Advertise, true);
+        assert_eq!(owed.first(Debt::Advertise), None);
+        owed.set(0, Debt::Advertise, true);
+        owed.set(1, Debt::Advertise, false);
+        assert_eq!(owed.first(Debt::Advertise), Some(0));
+    }
+}
