@@ -86,10 +86,11 @@ fn show(privilege: Privilege, out: &mut dyn Write) -> Result<(), Stop> {
             }
             Ok(())
         }
-        Err(Stop::Interrupted) => Err(Stop::Interrupted),
         Err(stop) => {
-            for router in &routers {
-                complain(format_args!("what the agent of router {} has said:\n{}", router.name, router.log()));
+            if stop.concerns_agents() {
+                for router in &routers {
+                    complain(format_args!("what the agent of router {} has said:\n{}", router.name, router.log()));
+                }
             }
             Err(stop)
         }

@@ -61,6 +61,17 @@ pub(super) struct Outage {
     pub(super) gap: Duration,
 }
 
+/// The client's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Totals {
+    /// One every [`PERIOD`].
+    pub(super) due: usize,
+    /// Less than due where the machine was too busy to send in time.
+    pub(super) sent: usize,
+    /// Less than sent where there was no service.
+    pub(super) answered: usize,
+}
+
 impl Probes {
     /// Starts asking `target` from the network namespace of the calling thread.
     pub(super) fn start(target: Ipv4Addr) -> io::Result<Self> {
@@ -101,12 +112,15 @@ impl Probes {
         probes.filter(move |(sent, _)| (from..to).contains(sent))
     }
 
-    /// How many were sent and how many of those answered, so far.
-    pub(super) fn totals(&self) -> (usize, usize) {
-        let count = |time: fn(&Slot) -> &AtomicU64| {
-            self.shared.slots.iter().filter(|slot| time(slot).load(Ordering::Acquire) != 0).count()
-        };
-        (count(|slot| &slot.sent), count(|slot| &slot.answered))
+    /// How many were due so far, how many of those were sent, and how many of those answered.
+    pub(super) fn totals(&self) -> Totals {
+        let slots = &self.shared.slots;
+        let is_set = |time: &AtomicU64| time.load(Ordering::Acquire) != 0;
+        Totals {
+            due: slots.iter().rposition(|slot| is_set(&slot.sent)).map_or(0, |last| last + 1),
+            sent: slots.iter().filter(|slot| is_set(&slot.sent)).count(),
+            answered: slots.iter().filter(|slot| is_set(&slot.answered)).count(),
+        }
     }
 }
 

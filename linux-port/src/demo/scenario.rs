@@ -16,7 +16,7 @@ use crate::timestamp::Timestamp;
 
 use super::lan::{CLIENT, INTERFACE, Lan, VIRTUAL};
 use super::observer::Observer;
-use super::probe::{Outage, PATIENCE, Probes};
+use super::probe::{Outage, PATIENCE, Probes, Totals};
 use super::report::{Bound, Gap, Line, Millis, Report, SLACK, Timer};
 use super::router::{INTERVAL_MS, Router, word};
 
@@ -42,6 +42,13 @@ pub(super) enum Stop {
     Failed(io::Error),
     /// An agent's answer cannot be had.
     Silent(&'static str, AskError),
+}
+
+impl Stop {
+    /// Whether what the agents have logged may explain it.
+    pub(super) fn concerns_agents(&self) -> bool {
+        matches!(self, Self::Wrong(_) | Self::Silent(..))
+    }
 }
 
 impl fmt::Display for Stop {
@@ -121,8 +128,8 @@ pub(super) fn play(
     scenario.let_return(&probes)?;
     scenario.stop(&probes, &observer)?;
     scenario.start_again(&probes)?;
-    let (sent, answered) = probes.totals();
-    writeln!(scenario.out, "\n{sent} probes sent, {answered} answered\n")?;
+    let Totals { due, sent, answered } = probes.totals();
+    writeln!(scenario.out, "\n{due} probes were due, {sent} were sent in time, {answered} answered\n")?;
     Ok(scenario.report)
 }
 
