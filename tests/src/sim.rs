@@ -143,12 +143,15 @@ pub fn campaign(first: u64, count: u64, mode: Mode) -> Campaign {
     total.into_inner().expect("no thread panicked")
 }
 
+/// Lines of a trace that a report shows.
+const TAIL: usize = 400;
+
 /// A violation as text: a line to reproduce it, and the trace up to it.
 pub fn report(violation: &Violation, mode: Mode) -> String {
     let Violation { seed, at, group, node, rule, detail } = violation;
     let scenario = Scenario::draw(*seed);
     let trace = run(*seed, Mode { verbose: true, ..mode }).trace;
-    let tail: Vec<_> = trace.lines().rev().take(120).collect();
+    let tail: Vec<_> = trace.lines().rev().take(TAIL).collect();
     let tail: Vec<_> = tail.into_iter().rev().collect();
     format!(
         "seed {seed}: rule `{rule}` broken at {at} us, Virtual Router {group}, node {node:?}: {detail}\n\

@@ -47,13 +47,29 @@ fn the_same_seed_gives_the_same_trace() {
     assert_ne!(run(1, Mode::default()).hash, run(2, Mode::default()).hash);
 }
 
+/// The first scenario, of a few thousand, in which a mutant breaks a rule that `matches`.
+fn caught(mutant: Mutant, judged: bool, matches: impl Fn(&str) -> bool) -> bool {
+    let mut violations = (1..3_000).filter_map(|seed| run(seed, Mode { mutant, judged, verbose: false }).violation);
+    let first = violations.find(|violation| matches(violation.rule));
+    println!("{mutant:?}: {first:?}");
+    first.is_some()
+}
+
 #[test]
-fn every_broken_router_is_caught() {
+fn every_broken_router_is_caught_by_the_rule_that_it_breaks() {
     for mutant in Mutant::BROKEN {
-        let result = campaign(1, 2_000, Mode { mutant, ..Mode::default() });
-        let violation = result.violations.first();
-        println!("{mutant:?}: {} scenarios, then {violation:?}", result.scenarios);
-        assert!(violation.is_some(), "{mutant:?} was not caught");
+        let expected = mutant.breaks().expect("it is broken");
+        assert!(caught(mutant, true, |rule| rule == expected), "{mutant:?} was not caught by `{expected}`");
+    }
+}
+
+/// No judge at the router's side, only what a stranger on the LAN would see. Some faults cannot be seen from
+/// there, or only by rare chance, because the protocol mends them at once.
+#[test]
+fn most_broken_routers_are_caught_from_outside_alone() {
+    let hidden = [Mutant::ForgetsPatience, Mutant::AnnouncesEarly, Mutant::ExpiresBeforeDraining];
+    for mutant in Mutant::BROKEN.into_iter().filter(|mutant| !hidden.contains(mutant)) {
+        assert!(caught(mutant, false, |_| true), "{mutant:?} was not caught");
     }
 }
 

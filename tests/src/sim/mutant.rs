@@ -63,6 +63,26 @@ impl Mutant {
         Self::AnnouncesEarly,
     ];
 
+    /// The rule that it breaks first of all.
+    pub fn breaks(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Sound => return None,
+            Self::RearmsOnReceive => "active-silent",
+            Self::SwallowsAnswers => "answer",
+            Self::SwallowsFarewells => "farewell",
+            Self::SwallowsResignations => "resignation",
+            Self::ExpiresBeforeDraining => "takeover-before-drain",
+            Self::HurriesTakeover => "takeover-too-early",
+            Self::SlowsTakeover | Self::InvertsPreempt => "takeover-too-late",
+            Self::KeepsAddresses => "holding",
+            Self::AnnouncesOnce => "client",
+            Self::YieldsToEqual => "state",
+            Self::ForgetsPatience => "takeover-after-standstill",
+            Self::ResignsOnYield => "advertisement",
+            Self::AnnouncesEarly => "announcement",
+        })
+    }
+
     /// What the agent is told that it is configured to be.
     pub fn configure(self, member: Member, version: Version) -> Member {
         let longer = (member.centiseconds * 10).min(if version == Version::V2 { 25_500 } else { 4_095 });

@@ -361,6 +361,7 @@ impl Node {
             return;
         }
         if self.mutant == Mutant::ForgetsPatience
+            && self.plan.startup_delay == 0
             && let Some(due) = agent.poll_at()
             && due > Instant::default()
             && due < now
@@ -463,20 +464,22 @@ impl Node {
         }
     }
 
+    /// Drives the agent, which is told that it is `told`.
     fn drive(
         &mut self,
         agent: &mut Agent<Store>,
         at: u64,
-        now: Instant,
+        told: Instant,
         scenario: &Scenario,
         trace: &mut Trace,
         outbox: &mut Vec<Output>,
     ) {
         let first = outbox.len();
         let haste = Duration::from_micros(self.mutant.haste(scenario));
+        let now = self.clock(at);
         let budget = self.plan.budget;
         let mut port = Hands { node: self.index, by_router: self.by_router, scenario, outbox };
-        let next = drive(agent, &mut port, now + haste, budget);
+        let next = drive(agent, &mut port, told + haste, budget);
         let spent = outbox.len() - first == budget;
         for (group, part) in self.parts.iter_mut().enumerate() {
             let Some(part) = part else { continue };

@@ -252,20 +252,21 @@ impl Order {
         let was_active = victim.is_some() && log.actives[group] == victim;
         // Five answers come at once; with more than two rivals at a time, each with a farewell, one may wait.
         let crowd = if members(world, group).count() > 3 { 200 * MS } else { 0 };
-        let healing = scenario.interval(group) + 20 * MS + scenario.slack() + crowd;
+        let slack = scenario.slack() + crowd;
+        let healing = scenario.interval(group) + 20 * MS + slack;
         let Some(victim) = victim else { return 0 };
         let Some(member) = world.nodes[victim].plan.members[group] else { return 0 };
         match scenario.trial {
             Trial::Quiet => 0,
             Trial::CutOff { .. } | Trial::FreezeActive | Trial::FreezeBackup => healing,
             Trial::StallBackup if was_active => healing,
-            Trial::Kill if was_active => Self::takeover_bound(world, victim) + scenario.slack(),
+            Trial::Kill if was_active => Self::takeover_bound(world, victim) + slack,
             Trial::Stop if was_active => {
                 // The addresses stay for an interval, a second at most; a longer skew is the client's loss.
                 let interval = member.interval();
                 let others = live(world, group).map(|(_, other)| scenario.skew(group, other.priority, interval));
                 let skew = others.min().unwrap_or(0);
-                skew.saturating_sub(interval.min(1_000 * MS)) + scenario.slack()
+                skew.saturating_sub(interval.min(1_000 * MS)) + slack
             }
             _ => 0,
         }
