@@ -78,7 +78,7 @@ impl PlannedRouter {
 }
 
 /// `use_vmac`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PlannedVirtualMac {
     /// The name of its interface; without one `vmac_prefix` and the VRID.
     pub name: Option<String>,
