@@ -24,7 +24,7 @@ fn in_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// Two ends of a cable, both up: ours, and the one that plays the network.
+/// Two ends of a cable, both up and able to carry: ours, and the one that plays the network.
 struct Cable {
     client: Client,
     ours: u32,
@@ -32,10 +32,18 @@ struct Cable {
 }
 
 fn cable() -> Cable {
+    let mut monitor = Monitor::open().unwrap();
     let mut client = Client::open().unwrap();
     let (ours, theirs) = client.create_veth("ours", "theirs").unwrap();
     client.set_up(ours).unwrap();
     client.set_up(theirs).unwrap();
+    // The kernel notices a carrier some time after the other end has gone up, and loses what is sent before.
+    for end in [ours, theirs] {
+        let running = |event: &Event| matches!(event, Event::Link(link) if link.index == end && link.running);
+        if !client.link_at(end).unwrap().unwrap().running {
+            hear_until(&mut monitor, &mut Vec::new(), running);
+        }
+    }
     Cable { client, ours, theirs }
 }
 
@@ -51,6 +59,14 @@ fn wait_for(fd: impl AsFd) {
     let mut set = PollSet::new();
     set.add(fd.as_fd());
     assert_eq!(set.wait(Some(Duration::from_secs(5))).unwrap(), 1, "nothing came within 5 s");
+}
+
+/// Collects what the monitor says until it has said what `wanted` accepts.
+fn hear_until(monitor: &mut Monitor, events: &mut Vec<Event>, wanted: impl Fn(&Event) -> bool) {
+    while !events.iter().any(&wanted) {
+        wait_for(&*monitor);
+        monitor.receive(1_000, |event| events.push(event)).unwrap();
+    }
 }
 
 /// Everything a receiver hands on until it is silent.
@@ -144,7 +160,8 @@ fn a_train_of_changes_is_answered_once_in_order() {
         }
         let failed = Err(Some(libc::ENODEV));
         assert_eq!(results, [("empty", Ok(())), ("all", Ok(())), ("wrong", failed), ("gone", Ok(()))]);
-        let held = cable.client.addresses().unwrap().into_iter().filter(|a| a.interface == cable.ours && a.ip.is_ipv4());
+        let held =
+            cable.client.addresses().unwrap().into_iter().filter(|a| a.interface == cable.ours && a.ip.is_ipv4());
         assert_eq!(held.count(), 199);
     });
 }
@@ -154,6 +171,12 @@ fn the_monitor_tells_of_links_and_addresses() {
     in_namespace(|| {
         let mut monitor = Monitor::open().unwrap();
         let mut cable = cable();
+        let mut events = Vec::new();
+        hear_until(
+            &mut monitor,
+            &mut events,
+            |event| matches!(event, Event::Link(link) if link.index == cable.ours && link.running),
+        );
         let spec = AddressSpec::new(cable.ours, "10.9.0.1".parse().unwrap(), 24);
         cable.client.add_address(&spec).unwrap();
         cable.client.remove_address(&spec).unwrap();
@@ -162,13 +185,8 @@ fn the_monitor_tells_of_links_and_addresses() {
         cable.client.set_controller(cable.theirs, None).unwrap();
         cable.client.set_down(cable.theirs).unwrap();
         cable.client.delete_link(cable.ours).unwrap();
-        let mut events = Vec::new();
-        while !events.iter().any(|event| matches!(event, Event::LinkGone(link) if link.name == "theirs")) {
-            wait_for(&monitor);
-            monitor.receive(1_000, |event| events.push(event)).unwrap();
-        }
+        hear_until(&mut monitor, &mut events, |event| matches!(event, Event::LinkGone(link) if link.name == "theirs"));
         let ours = |link: &Link| link.index == cable.ours;
-        assert!(events.iter().any(|event| matches!(event, Event::Link(link) if ours(link) && link.running)));
         assert!(events.iter().any(|event| matches!(event, Event::Link(link) if ours(link) && !link.running)));
         assert!(events.iter().any(|event| matches!(event, Event::AddressAdded(address) if address.ip == spec.ip)));
         assert!(events.iter().any(|event| matches!(event, Event::AddressRemoved(address) if address.ip == spec.ip)));
@@ -319,15 +337,11 @@ fn ipv6_advertisements_carry_source_and_hop_limit() {
         let mut monitor = Monitor::open().unwrap();
         let cable = cable();
         // The kernel routes IPv6 multicast over a link once it has configured it, which its own address shows.
-        let mut configured = false;
-        while !configured {
-            wait_for(&monitor);
-            monitor
-                .receive(1_000, |event| {
-                    configured |= matches!(event, Event::AddressAdded(address) if address.interface == cable.ours);
-                })
-                .unwrap();
-        }
+        hear_until(
+            &mut monitor,
+            &mut Vec::new(),
+            |event| matches!(event, Event::AddressAdded(address) if address.interface == cable.ours),
+        );
         let (ours, theirs) =
             (Receiver::open(Family::V6, cable.ours).unwrap(), Receiver::open(Family::V6, cable.theirs).unwrap());
         let mut sender = AdvertSender::open(Family::V6).unwrap();

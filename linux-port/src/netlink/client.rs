@@ -2,7 +2,7 @@
 //! loop. It works in the network namespace of the thread that opened it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE,
@@ -83,16 +83,15 @@ impl Client {
         let mut link = named(name, InfoKind::MacVlan, Some(data));
         link.attributes.push(LinkAttribute::Link(parent));
         link.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
-        // In the request that makes it: afterwards something might have set it up already.
-        link.attributes.push(no_address_generation());
-        let index = match self.create(link.clone(), name) {
-            // A kernel without IPv6 has no such setting.
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                link.attributes.pop();
-                self.create(link, name)
+        let index = self.create(link, name)?;
+        // The kernel ignores it in the request that makes the link. A kernel without IPv6 has no such setting.
+        match self.disable_address_generation(index) {
+            Err(error) if error.raw_os_error() != Some(libc::EAFNOSUPPORT) => {
+                let _ = self.delete_link(index);
+                return Err(error);
             }
-            other => other,
-        }?;
+            _ => {}
+        }
         Ok(index)
     }
 
@@ -156,13 +155,13 @@ impl Client {
 
     /// Moves an interface into the network namespace that `namespace` (an open `/proc/PID/ns/net`) stands for.
     pub fn move_to_namespace(&mut self, index: u32, namespace: impl AsFd) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
         self.set(index, LinkAttribute::NetNsFd(namespace.as_fd().as_raw_fd()))
     }
 
     /// Stops the kernel from giving an interface an IPv6 link-local address when it goes up.
     pub fn disable_address_generation(&mut self, index: u32) -> io::Result<()> {
-        self.set(index, no_address_generation())
+        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        self.set(index, LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]))
     }
 
     /// The index of an interface that was just made.
@@ -222,11 +221,7 @@ impl Client {
         Err(io::ErrorKind::Interrupted.into())
     }
 
-    fn dump_once<T>(
-        &mut self,
-        request: Request,
-        parse: &impl Fn(&[u8]) -> Option<T>,
-    ) -> io::Result<Option<Vec<T>>> {
+    fn dump_once<T>(&mut self, request: Request, parse: &impl Fn(&[u8]) -> Option<T>) -> io::Result<Option<Vec<T>>> {
         let sequence = self.send(request, NLM_F_DUMP)?;
         let mut buffer = vec![0; DATAGRAM];
         let mut items = Vec::new();
@@ -279,9 +274,4 @@ fn named(name: &str, kind: InfoKind, data: Option<InfoData>) -> LinkMessage {
     let info = [LinkInfo::Kind(kind)].into_iter().chain(data.map(LinkInfo::Data)).collect();
     link.attributes.push(LinkAttribute::LinkInfo(info));
     link
-}
-
-fn no_address_generation() -> LinkAttribute {
-    let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])])
 }
