@@ -250,9 +250,11 @@ impl<'a> Draft<'a> {
         let repeat_default = if globals.min_garp { 1 } else { 5 };
         let delay_default = Duration::from_secs(if globals.min_garp { 0 } else { 5 });
         let not_zero = |delay: Duration| (delay != Duration::ZERO).then_some(delay);
-        let repeat = own.repeat.or(all.repeat).unwrap_or(repeat_default);
-        let delay = own.delay.or(all.delay).unwrap_or(delay_default);
+        let repeat = all.repeat.unwrap_or(repeat_default);
+        let delay = all.delay.unwrap_or(delay_default);
+        // These inherit the master values of `global_defs`, not those of the instance.
         let mut lower_repeat = own.lower_priority_repeat.or(all.lower_priority_repeat).unwrap_or(repeat);
+        let lower_delay = own.lower_priority_delay.or(all.lower_priority_delay).unwrap_or(delay);
         if strict {
             if let Some(place) = self.lower_priority_announced
                 && lower_repeat != 0
@@ -263,12 +265,12 @@ impl<'a> Draft<'a> {
             lower_repeat = 0;
         }
         Announcing {
-            repeat,
-            delay: not_zero(delay),
+            repeat: own.repeat.unwrap_or(repeat),
+            delay: not_zero(own.delay.unwrap_or(delay)),
             refresh: own.refresh.or(all.refresh).and_then(not_zero),
             refresh_repeat: own.refresh_repeat.or(all.refresh_repeat).unwrap_or(1),
             lower_repeat,
-            lower_delay: not_zero(own.lower_priority_delay.or(all.lower_priority_delay).unwrap_or(delay)),
+            lower_delay: not_zero(lower_delay),
         }
     }
 

@@ -1,0 +1,270 @@
+//! What the keywords of keepalived.conf come to: defaults, inheritance, and the rules between them; and
+//! what `steadfast check` makes of files that cannot be read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use steadfast_core::agent::{Announcing, ChecksumMode};
+use steadfast_core::config::keywords::{Support, Vocabulary};
+use steadfast_core::time::Duration;
+use steadfast_core::types::{Family, Version};
+use steadfast_core::wire::advertisement::Authentication;
+use steadfast_linux::check::{self, Findings};
+use steadfast_linux::plan::{self, Plan, PlannedRouter};
+
+fn read(text: &str) -> (Plan, Vec<String>) {
+    let mut findings = Findings::new(Path::new("f"));
+    let plan = plan::parse(text.as_bytes(), &mut findings).unwrap();
+    (plan, findings.iter().map(|finding| finding.message.clone()).collect())
+}
+
+/// The one router of a file with this `global_defs` and these further lines in its instance.
+fn router(global: &str, lines: &str) -> PlannedRouter {
+    let address = if lines.contains("virtual_ipaddress") { "" } else { "virtual_ipaddress { 192.0.2.1 }" };
+    // What is global holds wherever it stands.
+    let text = format!(
+        "vrrp_instance A {{\ninterface lan0\nvirtual_router_id 7\n{address}\n{lines}\n}}\nglobal_defs {{\n{global}\n}}\n"
+    );
+    let (mut plan, messages) = read(&text);
+    plan.routers.pop().unwrap_or_else(|| panic!("{messages:?}"))
+}
+
+fn seconds(seconds: u64) -> Option<Duration> {
+    Some(Duration::from_secs(seconds))
+}
+
+#[test]
+fn the_defaults_are_those_of_keepalived() {
+    let router = router("", "");
+    let protocol = router.protocol;
+    assert_eq!((protocol.version, protocol.family, protocol.priority.get()), (Version::V2, Family::V4, 100));
+    assert_eq!(protocol.interval.duration(), Duration::from_secs(1));
+    assert!(protocol.preempt && protocol.accept && protocol.answer_lower && !protocol.strict && !router.answer_higher);
+    assert_eq!((protocol.preempt_delay, protocol.down_timer_adverts), (Duration::ZERO, 3));
+    assert_eq!((protocol.authentication, protocol.checksum), (Authentication::None, ChecksumMode::Auto));
+    assert_eq!((protocol.source, protocol.group.to_string().as_str()), (None, "224.0.0.18"));
+    assert_eq!(protocol.announcing, Announcing::default());
+    assert_eq!((protocol.virtual_mac, router.virtual_mac), (false, None));
+    assert!(router.track_interface && !router.skip_address_check);
+    assert_eq!((router.addresses[0].prefix_len, router.addresses[0].preferred_lifetime), (32, None));
+    let (plan, _) = read("");
+    assert_eq!((plan.globals.vmac_prefix.as_str(), plan.globals.default_interface.as_str()), ("vrrp", "eth0"));
+}
+
+#[test]
+fn ipv6_is_version_3_whatever_is_said_globally() {
+    let router =
+        router("vrrp_version 2\nvrrp_mcast_group6 ff02::99", "virtual_ipaddress {\nfe80::1\n2001:db8::1/64\n}");
+    assert_eq!((router.protocol.version, router.protocol.family), (Version::V3, Family::V6));
+    assert_eq!(router.protocol.group.to_string(), "ff02::99");
+    // A /128 is no source address unless that is wanted.
+    let lifetimes: Vec<_> = router.addresses.iter().map(|address| address.preferred_lifetime).collect();
+    assert_eq!(lifetimes, [Some(0), None]);
+}
+
+#[test]
+fn what_is_global_holds_unless_the_instance_says_otherwise() {
+    let global = "vrrp_version 3\nvrrp_garp_master_repeat 2\nvrrp_garp_master_delay 0\nvrrp_garp_master_refresh 60\n\
+        vrrp_lower_prio_no_advert\nvrrp_higher_prio_send_advert\nvrrp_down_timer_adverts 5\nvrrp_skip_check_adv_addr\n\
+        v3_checksum_as_v2";
+    let inherited = router(global, "");
+    let announcing = Announcing {
+        repeat: 2,
+        delay: None,
+        refresh: seconds(60),
+        refresh_repeat: 1,
+        // As the global master values unless given.
+        lower_repeat: 2,
+        lower_delay: None,
+    };
+    assert_eq!(inherited.protocol.announcing, announcing);
+    assert_eq!(inherited.protocol.version, Version::V3);
+    assert!(!inherited.protocol.answer_lower && inherited.answer_higher && inherited.skip_address_check);
+    assert_eq!((inherited.protocol.down_timer_adverts, inherited.protocol.checksum), (5, ChecksumMode::Plain));
+
+    let own = "version 2\ngarp_master_repeat 4\ngarp_master_delay 1\ngarp_master_refresh 0\ngarp_lower_prio_repeat 0\n\
+        lower_prio_no_advert off\nhigher_prio_send_advert no\ndown_timer_adverts 3\nchecksum pseudo-header";
+    let own = router(global, own);
+    let announcing = Announcing {
+        repeat: 4,
+        delay: seconds(1),
+        refresh: None,
+        refresh_repeat: 1,
+        lower_repeat: 0,
+        lower_delay: None,
+    };
+    assert_eq!(own.protocol.announcing, announcing);
+    assert_eq!(own.protocol.version, Version::V2);
+    assert!(own.protocol.answer_lower && !own.answer_higher);
+    assert_eq!((own.protocol.down_timer_adverts, own.protocol.checksum), (3, ChecksumMode::PseudoHeader));
+}
+
+#[test]
+fn min_garp_is_one_announcement_and_no_second() {
+    let announcing = router("vrrp_min_garp", "").protocol.announcing;
+    assert_eq!((announcing.repeat, announcing.delay, announcing.lower_repeat), (1, None, 1));
+}
+
+#[test]
+fn intervals_are_what_the_version_can_say() {
+    let interval = |lines| router("", lines).protocol.interval.duration().as_millis();
+    assert_eq!(interval("advert_int 0.4"), 1000);
+    assert_eq!(interval("advert_int 1.4"), 1000);
+    assert_eq!(interval("advert_int 1.5"), 2000);
+    assert_eq!(interval("advert_int 255"), 255_000);
+    assert_eq!(interval("advert_int 256"), 1000);
+    assert_eq!(interval("version 3\nadvert_int 0.01"), 10);
+    assert_eq!(interval("version 3\nadvert_int 0.015"), 20);
+    assert_eq!(interval("version 3\nadvert_int 41"), 40_950);
+    assert_eq!(interval("advert_int 0.1\nversion 3"), 100);
+}
+
+#[test]
+fn state_master_cancels_nopreempt_and_makes_an_owner_of_one_without_priority() {
+    let master = router("", "state MASTER\nnopreempt\npreempt_delay 4");
+    assert_eq!((master.protocol.priority.get(), master.protocol.preempt), (255, true));
+    assert_eq!(master.protocol.preempt_delay, Duration::ZERO);
+    let master = router("", "state MASTER\npriority 101\nnopreempt");
+    assert_eq!((master.protocol.priority.get(), master.protocol.preempt), (101, true));
+    let backup = router("", "state BACKUP\nnopreempt");
+    assert_eq!((backup.protocol.priority.get(), backup.protocol.preempt), (100, false));
+    assert!(router("", "nopreempt\npreempt").protocol.preempt);
+}
+
+#[test]
+fn accept_is_the_default_and_under_strict_only_the_owner_s() {
+    assert!(!router("", "no_accept").protocol.accept);
+    assert!(!router("vrrp_strict", "").protocol.accept);
+    assert!(router("vrrp_strict", "priority 255").protocol.accept);
+    assert!(!router("vrrp_strict", "accept").protocol.accept);
+    assert!(router("vrrp_strict", "version 3\naccept").protocol.accept);
+    assert!(router("vrrp_strict", "strict_mode off").protocol.accept);
+    let strict = router("", "strict_mode").protocol;
+    assert!(strict.strict && !strict.answer_lower && strict.announcing.lower_repeat == 0);
+}
+
+#[test]
+fn a_password_is_eight_bytes_of_version_2() {
+    let password = |lines: &str, auth: &str| {
+        router("", &format!("{lines}\nauthentication {{\nauth_type PASS\n{auth}\n}}")).protocol.authentication
+    };
+    assert_eq!(password("", "auth_pass abc"), Authentication::Simple(*b"abc\0\0\0\0\0"));
+    assert_eq!(password("", "auth_pass 123456789"), Authentication::Simple(*b"12345678"));
+    assert_eq!(password("", "auth_pass \"a b#c\""), Authentication::Simple(*b"a b#c\0\0\0"));
+    assert_eq!(password("", r"auth_pass 'a\b!x"), Authentication::Simple(*b"'a\\b\0\0\0\0"));
+    assert_eq!(password("version 3", "auth_pass abc"), Authentication::None);
+    assert_eq!(password("", ""), Authentication::None);
+}
+
+#[test]
+fn use_vmac_takes_a_name_an_address_both_or_nothing() {
+    let mac = |lines: &str| {
+        let read = router("", lines).virtual_mac.unwrap();
+        (read.name, read.mac.map(|mac| mac.to_string()), read.transmit_from_base)
+    };
+    assert_eq!(mac("use_vmac"), (None, None, false));
+    assert_eq!(mac("use_vmac vip0\nvmac_xmit_base"), (Some("vip0".into()), None, true));
+    assert_eq!(mac("use_vmac 02:00:00:00:00:01"), (None, Some("02:00:00:00:00:01".into()), false));
+    assert_eq!(mac("use_vmac vip0 02:00:00:00:00"), (Some("vip0".into()), Some("02:00:00:00:00:07".into()), false));
+}
+
+#[test]
+fn duplicates_are_left_out_later_ones_first() {
+    let instance = |name: &str, interface: &str, vrid: u8| {
+        format!(
+            "vrrp_instance {name} {{\ninterface {interface}\nvirtual_router_id {vrid}\nvirtual_ipaddress {{ 192.0.2.{vrid} }}\n}}\n"
+        )
+    };
+    let all = [instance("A", "a", 1), instance("A", "a", 2), instance("B", "a", 1), instance("C", "b", 1)];
+    let (plan, messages) = read(&all.concat());
+    let names: Vec<_> = plan.routers.iter().map(|router| router.name.as_str()).collect();
+    assert_eq!(names, ["A", "C"]);
+    assert_eq!(messages.len(), 2);
+}
+
+#[test]
+fn every_keyword_that_is_called_supported_is_acted_upon() {
+    for (vocabulary, open) in [
+        (Vocabulary::Global, "global_defs {"),
+        (Vocabulary::Instance, "vrrp_instance A {"),
+        (Vocabulary::Authentication, "vrrp_instance A {\nauthentication {"),
+    ] {
+        for keyword in vocabulary.keywords() {
+            let (_, messages) = read(&format!("{open}\n{} 1\n}}\n}}\n", keyword.name));
+            let said =
+                |text: &str| messages.iter().any(|message| message.contains(text) && message.contains(keyword.name));
+            assert_eq!(said("not supported yet"), keyword.support == Support::NotYet, "{}: {messages:?}", keyword.name);
+            assert!(!said("unknown keyword"), "{}", keyword.name);
+        }
+    }
+}
+
+#[test]
+fn our_own_keywords_are_few_and_marked() {
+    let own = |vocabulary: Vocabulary| vocabulary.keywords().iter().filter(|keyword| keyword.own).map(|k| k.name);
+    let all: Vec<_> = Vocabulary::ALL.into_iter().flat_map(own).collect();
+    assert_eq!(all, ["checksum", "checksum"]);
+}
+
+/// A file of this test's own in the build's temporary folder.
+fn file(name: &str, content: &[u8]) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+fn check(path: &Path, strict: bool, json: bool) -> (u8, String) {
+    let mut out = Vec::new();
+    let status = check::run(path, strict, json, &mut out).unwrap();
+    (status, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_an_error_with_a_place() {
+    let missing = Path::new("/nonexistent/steadfast.conf");
+    let (status, text) = check(missing, false, false);
+    assert_eq!(status, 2);
+    assert!(text.starts_with("/nonexistent/steadfast.conf:1:1: error: the file cannot be read: "), "{text}");
+    assert_eq!(plan::load(missing).plan, None);
+
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    assert_eq!(check(folder, false, false).0, 2);
+
+    let latin = file("latin1.conf", b"# fine\nrouter_id \xc3\xa9\xe9\n");
+    let (status, text) = check(&latin, false, false);
+    assert_eq!(status, 2);
+    assert!(text.ends_with("latin1.conf:2:12: error: the text is not UTF-8 from here on\n"), "{text}");
+
+    let large = file("large.conf", &vec![b'\n'; plan::MOST_BYTES as usize + 1]);
+    assert!(check(&large, false, false).1.ends_with("large.conf:1:1: error: the file is larger than 16 MiB\n"));
+    fs::remove_file(large).unwrap();
+}
+
+#[test]
+fn the_exit_status_tells_clean_warnings_and_errors() {
+    let clean = file("clean.conf", b"global_defs {\n router_id x\n process_names\n}\n");
+    let (status, text) = check(&clean, true, false);
+    assert_eq!(status, 0);
+    assert!(text.ends_with("3:2: notice: `process_names` is not needed: there are no child processes\n"), "{text}");
+    let warnings = file("warnings.conf", b"global_defs {\n rooter_id x\n}\n");
+    assert_eq!((check(&warnings, false, false).0, check(&warnings, true, false).0), (1, 2));
+    let errors = file("errors.conf", b"}\n");
+    assert_eq!(check(&errors, false, false).0, 2);
+}
+
+#[test]
+fn json_has_every_finding() {
+    let path = file("json.conf", b"global_defs {\n rooter_id x\n}\n}\n");
+    let (status, text) = check(&path, false, true);
+    assert_eq!(status, 2);
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (json["schema"].as_u64(), json["errors"].as_u64(), json["warnings"].as_u64()),
+        (Some(1), Some(1), Some(1))
+    );
+    let first = &json["findings"][0];
+    assert_eq!((first["line"].as_u64(), first["column"].as_u64()), (Some(2), Some(2)));
+    assert_eq!(first["severity"], "warning");
+    assert_eq!(first["message"], "unknown keyword `rooter_id`; did you mean `router_id`?");
+    assert_eq!(first["file"].as_str(), path.to_str());
+}
