@@ -131,3 +131,51 @@ pub(super) fn address(payload: &[u8]) -> Option<Address> {
 fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(Result::ok)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{AddressSpec, message};
+    use super::*;
+    use netlink_packet_route::RouteNetlinkMessage as Request;
+
+    /// A request for an address as the kernel would repeat it.
+    fn train() -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for ip in ["10.0.0.1", "2001:db8::1"] {
+            let mut spec = AddressSpec::new(7, ip.parse().unwrap(), 24);
+            spec.label = Some("eth0:1".into());
+            message::append(&mut bytes, Request::NewAddress(message::address(&spec)), 0, 5);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let bytes = train();
+        let read: Vec<_> = messages(&bytes).filter_map(|(_, payload)| address(payload)).collect();
+        assert_eq!(read.len(), 2);
+        assert_eq!((read[0].ip.to_string().as_str(), read[0].label.as_deref()), ("10.0.0.1", Some("eth0:1")));
+        assert_eq!((read[1].ip.to_string().as_str(), read[1].label.as_deref()), ("2001:db8::1", None));
+        assert!(read.iter().all(|address| (address.interface, address.prefix_len, address.protocol) == (7, 24, 18)));
+    }
+
+    #[test]
+    fn no_cut_and_no_flipped_byte_does_harm() {
+        let bytes = train();
+        let read = |bytes: &[u8]| {
+            for (_, payload) in messages(bytes) {
+                let _ = (address(payload), link(payload), verdict(payload).is_ok(), request_type(payload));
+            }
+        };
+        for end in 0..bytes.len() {
+            read(&bytes[..end]);
+        }
+        for index in 0..bytes.len() {
+            for value in [0, 1, 3, 4, 0x7f, 0x80, 0xff] {
+                let mut bytes = bytes.clone();
+                bytes[index] = value;
+                read(&bytes);
+            }
+        }
+    }
+}
