@@ -195,11 +195,12 @@ fn same_password(ours: &[u8; 8], theirs: &[u8; 8]) -> bool {
 }
 
 /// Whether the advertised addresses are ours, in any order. Mostly they are in our order, so that is looked
-/// at first.
+/// at first. Each of ours is looked for among theirs: the other way round, one said twice would hide that
+/// another is missing.
 fn same_set(advertisement: &Advertisement<'_>, ours: &[IpAddr]) -> bool {
     let theirs = advertisement.addresses;
     if theirs.len() != ours.len() {
         return false;
     }
-    theirs.iter().eq(ours.iter().copied()) || theirs.iter().all(|address| ours.contains(&address))
+    theirs.iter().eq(ours.iter().copied()) || ours.iter().all(|ours| theirs.iter().any(|address| address == *ours))
 }
