@@ -4,6 +4,7 @@
 pub mod check;
 pub mod cli;
 pub mod control;
+pub mod daemon;
 pub mod demo;
 pub mod logging;
 pub mod netlink;

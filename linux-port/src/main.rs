@@ -5,8 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use steadfast_linux::cli::{self, Command, StatusOptions};
+use steadfast_linux::check;
+use steadfast_linux::cli::{self, CheckOptions, Command, StatusOptions};
 use steadfast_linux::control::client;
+use steadfast_linux::daemon;
 use steadfast_linux::demo;
 use steadfast_linux::status::table::table;
 use steadfast_linux::timestamp::Timestamp;
@@ -16,15 +18,32 @@ fn main() -> ExitCode {
         Ok(Command::Status(options)) => status(&options),
         Ok(Command::Reload { control }) => reload(&control),
         Ok(Command::Demo) => ExitCode::from(demo::run(&mut std::io::stdout()).exit_status()),
-        Ok(Command::Run(_) | Command::Check(_)) => {
-            complain("this build does not have that command yet");
-            ExitCode::FAILURE
-        }
+        Ok(Command::Run(options)) => daemon::run(&options),
+        Ok(Command::Check(options)) => check(&options),
         Ok(Command::Help(text)) => print(text),
         Ok(Command::Version) => print(concat!("steadfast ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => {
             complain(error);
             ExitCode::from(cli::EXIT_USAGE)
+        }
+    }
+}
+
+fn check(options: &CheckOptions) -> ExitCode {
+    let file = match cli::find_config(options.config.as_deref()) {
+        Ok(file) => file,
+        Err(problem) => {
+            complain(problem);
+            return ExitCode::from(check::EXIT_ERRORS);
+        }
+    };
+    match check::run(&file, options.strict, options.json, &mut std::io::stdout().lock()) {
+        Ok(status) => ExitCode::from(status),
+        // A reader that has seen enough does not make the file any better.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => {
+            complain(format_args!("cannot print: {error}"));
+            ExitCode::FAILURE
         }
     }
 }

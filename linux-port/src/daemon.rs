@@ -1,0 +1,313 @@
+//! The agent as a process: one loop that waits for packets, deadlines, netlink, signals and questions, feeds
+//! the core and carries out what it says. It never waits for anything else: reading the file, logging and
+//! answering clients are other threads' work.
+
+mod apply;
+mod interfaces;
+mod journal;
+mod local;
+mod port;
+mod reload;
+mod snapshot;
+mod watch;
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use log::{error, info, warn};
+use steadfast_core::agent::{Agent, RouterId};
+use steadfast_core::port::drive;
+use steadfast_core::time::{Duration, Instant};
+
+use crate::cli::{self, RunOptions};
+use crate::control::{Answer, Control, Verb};
+use crate::logging;
+use crate::netlink::Monitor;
+use crate::plan;
+use crate::socket::ReceiveQueue;
+use crate::status::{self, Snapshot};
+use crate::storage::Heap;
+use crate::sys::clock;
+use crate::sys::poll::PollSet;
+use crate::sys::signal::{Signal, Signals};
+use crate::timestamp::Timestamp;
+use crate::vmac::Vmacs;
+
+use port::LinuxPort;
+use reload::Reloads;
+
+/// Exit status when the configuration has nothing that can be run.
+const EXIT_CONFIG: u8 = 2;
+
+/// Actions that are carried out before the sockets are looked at again.
+const ACTIONS: usize = 2048;
+
+/// Packets that are taken from one socket before deadlines are looked at: more than a queue holds, so that
+/// what arrived before a deadline is heard before it.
+const PACKETS: usize = 2048;
+
+/// Changes of links and addresses that are taken in at once.
+const CHANGES: usize = 256;
+
+/// How long a planned stop may take in all; a handover takes one second at most.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Runs the agent until it is told to stop.
+pub fn run(options: &RunOptions) -> ExitCode {
+    // Before any thread is made: threads inherit the mask.
+    let signals = match Signals::listen(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup]) {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("cannot listen to signals: {error}")),
+    };
+    if let Err(error) = logging::init(options.log_level) {
+        return fail(&format!("cannot start the log: {error}"));
+    }
+    let code = match Daemon::start(options, signals) {
+        Ok(mut daemon) => match daemon.work() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                error!("stopped by an error: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Err((problem, code)) => {
+            error!("{problem}");
+            code
+        }
+    };
+    logging::flush(std::time::Duration::from_millis(500));
+    code
+}
+
+fn fail(problem: &str) -> ExitCode {
+    // The log does not run yet; if stderr is closed, the exit status has to say it.
+    let _ = io::Write::write_all(&mut io::stderr(), format!("steadfast: {problem}\n").as_bytes());
+    ExitCode::FAILURE
+}
+
+/// Everything that the loop holds.
+struct Daemon {
+    agent: Agent<Heap>,
+    port: LinuxPort,
+    monitor: Monitor,
+    control: Option<Control>,
+    signals: Signals,
+    reloads: Reloads,
+    vmacs: Vmacs,
+    polls: PollSet,
+    queue: ReceiveQueue,
+    /// The Virtual Routers in the order of the file.
+    order: Vec<RouterId>,
+    /// When it was told to stop.
+    stopping: Option<Instant>,
+}
+
+impl Daemon {
+    fn start(options: &RunOptions, signals: Signals) -> Result<Self, (String, ExitCode)> {
+        let failed = |what: &'static str| move |error: io::Error| (format!("{what}: {error}"), ExitCode::FAILURE);
+        let file: PathBuf =
+            cli::find_config(options.config.as_deref()).map_err(|problem| (problem, ExitCode::from(EXIT_CONFIG)))?;
+        let loaded = plan::load(&file);
+        reload::log_findings(&loaded.findings);
+        let plan = loaded.plan.filter(|plan| !plan.routers.is_empty()).ok_or_else(|| {
+            (format!("{}: there is no vrrp_instance that can be run", file.display()), ExitCode::from(EXIT_CONFIG))
+        })?;
+
+        // A coarse timer is a late Advertisement; without the setting it is only later.
+        let _ = clock::set_timer_slack();
+        let port = LinuxPort::open().map_err(failed("cannot open sockets (CAP_NET_RAW and CAP_NET_ADMIN are needed)"))?;
+        let monitor = Monitor::open().map_err(failed("cannot listen to the kernel's news"))?;
+        let reloads = Reloads::new(file.clone()).map_err(failed("cannot prepare reloads"))?;
+        let control = match Control::start(&options.control) {
+            Ok(control) => Some(control),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let problem = format!("{}: another agent answers there", options.control.display());
+                return Err((problem, ExitCode::FAILURE));
+            }
+            Err(error) => {
+                warn!("{}: {error}; there will be no status", options.control.display());
+                None
+            }
+        };
+        let directory = options.control.parent().unwrap_or(Path::new("/run/steadfast"));
+        let vmacs = Vmacs::open(directory).map_err(failed("cannot read what an earlier run has left"))?;
+        let mut polls = PollSet::new();
+        polls.add(signals.as_fd());
+        polls.add(monitor.as_fd());
+        polls.add(port.changer.as_fd());
+        polls.add(reloads.as_fd());
+        if let Some(control) = &control {
+            polls.add(control.as_fd());
+        }
+        let mut daemon = Self {
+            agent: Agent::new(),
+            port,
+            monitor,
+            control,
+            signals,
+            reloads,
+            vmacs,
+            polls,
+            queue: ReceiveQueue::default(),
+            order: Vec::new(),
+            stopping: None,
+        };
+        let now = clock::now();
+        daemon.agent.set_startup_delay(now, plan.globals.startup_delay);
+        daemon.apply(now, plan).map_err(failed("cannot read the interfaces from the kernel"))?;
+        if let Err(error) = daemon.vmacs.clean() {
+            warn!("what an earlier run has left cannot all be cleared away: {error}");
+        }
+        info!("{}: {} virtual routers", file.display(), daemon.order.len());
+        Ok(daemon)
+    }
+
+    /// The loop.
+    fn work(&mut self) -> io::Result<()> {
+        let mut due = Some(Instant::default());
+        loop {
+            let timeout = due.map(|at| at.since(clock::now()));
+            self.polls.wait(timeout)?;
+            // Before the queues are drained: no deadline fires ahead of what arrived before it.
+            let now = clock::now();
+            self.port.set_now(now);
+            self.receive(now);
+            self.answers(now)?;
+            self.news(now)?;
+            self.signals(now);
+            self.questions(now);
+            self.reloaded(now);
+            due = self.act(now)?;
+            if let Some(since) = self.stopping
+                && ((self.agent.is_idle() && !self.port.changer.is_waiting()) || now.since(since) > STOP_LIMIT)
+            {
+                self.leave();
+                return Ok(());
+            }
+        }
+    }
+
+    /// Carries out what is owed; when to come back.
+    fn act(&mut self, now: Instant) -> io::Result<Option<Instant>> {
+        let mut due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
+        self.port.flush();
+        // The kernel changes addresses while it is being told, so most answers are there at once.
+        while self.port.changer.is_waiting() || !self.port.reports.is_empty() {
+            if !self.answers(now)? {
+                break;
+            }
+            due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
+            self.port.flush();
+        }
+        self.bury();
+        let interfaces = &self.port.interfaces;
+        self.port.journal.summarize(now, |at| interfaces.get(at).map_or_else(String::new, |known| known.name.to_string()));
+        let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
+        Ok([due, self.port.journal.due(), limit].into_iter().flatten().min())
+    }
+
+    /// Takes in Advertisements.
+    fn receive(&mut self, now: Instant) {
+        let Self { agent, port, polls, queue, .. } = self;
+        let LinuxPort { interfaces, journal, .. } = port;
+        for (at, interface) in interfaces.iter().enumerate() {
+            for receiver in [&interface.receive_v4, &interface.receive_v6].into_iter().flatten() {
+                if !polls.is_ready(receiver.as_fd()) {
+                    continue;
+                }
+                let result = receiver.receive(queue, PACKETS, |envelope, payload| {
+                    if let Err(discard) = agent.handle_advertisement(now, interface.id, envelope, payload) {
+                        journal.discarded(now, at, &interface.name, envelope.source, discard);
+                    }
+                });
+                if let Err(error) = result {
+                    // An interface that went down says so once; the news of it comes by netlink.
+                    log::debug!("{}: cannot receive: {error}", interface.name);
+                }
+            }
+        }
+    }
+
+    /// Takes in the kernel's answers; whether there were any.
+    fn answers(&mut self, now: Instant) -> io::Result<bool> {
+        self.port.answers()?;
+        let mut any = false;
+        for (router, generation, result) in self.port.reports.drain(..) {
+            any = true;
+            self.agent.handle_done(now, router, generation, result);
+        }
+        Ok(any)
+    }
+
+    fn signals(&mut self, now: Instant) {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::Hangup => self.reloads.ask(None),
+                Signal::Terminate | Signal::Interrupt if self.stopping.is_none() => {
+                    info!("stopping");
+                    self.stopping = Some(now);
+                    self.agent.shutdown(now);
+                }
+                // Told twice: the handover is cut short.
+                Signal::Terminate | Signal::Interrupt => self.stopping = Some(Instant::default()),
+                Signal::Child => {}
+            }
+        }
+    }
+
+    fn questions(&mut self, now: Instant) {
+        let Some(mut control) = self.control.take() else { return };
+        while let Some(request) = control.take_request() {
+            match request.verb() {
+                Verb::Status => {
+                    let snapshot = self.snapshot(now);
+                    request.answer(Answer::Status(snapshot));
+                }
+                Verb::Reload => self.reloads.ask(Some(request)),
+            }
+        }
+        self.control = Some(control);
+    }
+
+    fn snapshot(&self, now: Instant) -> Snapshot {
+        let wall = Timestamp::now();
+        let routers = self.order.iter().filter_map(|&id| {
+            let (local, view) = (self.port.local(id)?, self.agent.view(id)?);
+            let interface = self.port.interfaces.get(local.interface)?;
+            Some(snapshot::router(&local.name, &interface.name, &view, now, wall))
+        });
+        let interfaces = self.port.interfaces.iter().map(|interface| interface.status(&self.agent));
+        let counters = self.agent.counters().iter().collect();
+        Snapshot::new(routers.collect(), interfaces.collect(), status::GlobalStatus { counters })
+    }
+
+    /// Takes in a configuration that was read.
+    fn reloaded(&mut self, now: Instant) {
+        while let Some(finished) = self.reloads.finished() {
+            let plan = finished.plan();
+            let applied = match plan {
+                Some(plan) if self.stopping.is_none() => match self.apply(now, plan) {
+                    Ok(()) => {
+                        info!("the configuration was read again: {} virtual routers", self.order.len());
+                        true
+                    }
+                    Err(error) => {
+                        error!("the configuration could not be applied: {error}");
+                        false
+                    }
+                },
+                _ => {
+                    error!("the configuration is not valid; the old one stays in force");
+                    false
+                }
+            };
+            finished.answer(applied);
+        }
+    }
+}
+
+/// The name of a thing that status, log and tables share.
+type Name = Arc<str>;

@@ -1,0 +1,237 @@
+//! Carrying out a plan: what is new is added, what is gone hands over and goes, what has changed is changed,
+//! and the rest is left alone. A Virtual Router is recognised by what it is on the network, not by its name.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use log::{error, warn};
+use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId};
+use steadfast_core::time::Instant;
+use steadfast_core::types::{Family, Version, Vrid};
+
+use super::local::{Local, place, spec, virtual_mac};
+use super::{Daemon, Name};
+use crate::netlink::{Address, Client};
+use crate::plan::{Plan, PlannedRouter, PlannedVirtualMac};
+use crate::vmac::Vmac;
+
+/// What makes a Virtual Router the same one before and after a reload.
+#[derive(PartialEq, Eq, Hash)]
+struct Identity {
+    interface: String,
+    family: Family,
+    vrid: Vrid,
+    version: Version,
+    virtual_mac: Option<PlannedVirtualMac>,
+}
+
+fn identity(planned: &PlannedRouter) -> Identity {
+    Identity {
+        interface: planned.interface.clone(),
+        family: planned.protocol.family,
+        vrid: planned.protocol.vrid,
+        version: planned.protocol.version,
+        virtual_mac: planned.virtual_mac.clone(),
+    }
+}
+
+impl Daemon {
+    /// Makes the agent what the plan says.
+    ///
+    /// # Errors
+    /// The kernel did not tell of its interfaces; nothing has changed then.
+    pub(super) fn apply(&mut self, now: Instant, plan: Plan) -> io::Result<()> {
+        let there = Client::open()?.addresses()?;
+        let Plan { globals, routers } = plan;
+        let mut running: HashMap<Identity, RouterId> = HashMap::new();
+        for local in self.port.locals.iter().flatten() {
+            if self.order.contains(&local.id) {
+                running.insert(identity(&local.plan), local.id);
+            }
+        }
+        let planned: Vec<(Option<RouterId>, Arc<PlannedRouter>)> =
+            routers.into_iter().map(|planned| (running.remove(&identity(&planned)), Arc::new(planned))).collect();
+
+        // Before anything is added: whoever takes the place of one that goes may have its VRID.
+        for gone in running.into_values() {
+            self.agent.remove(now, gone);
+        }
+        for (_, router) in &planned {
+            self.interface(&router.interface)?;
+            for device in router.all_addresses().filter_map(|address| address.device.as_ref()) {
+                self.interface(device)?;
+            }
+        }
+        self.note_addresses(planned.iter().map(|(_, router)| &**router));
+        self.reread(now)?;
+
+        let mut order = Vec::with_capacity(planned.len());
+        for (old, router) in planned {
+            let name = Arc::clone(&router);
+            let done = match old {
+                Some(id) => self.change(now, id, router).map(|()| id),
+                None => self.add(now, router, &globals.vmac_prefix, &there),
+            };
+            match done {
+                Ok(id) => order.push(id),
+                Err(problem) => error!("{}: {problem}; it is left out", name.name),
+            }
+        }
+        self.order = order;
+        Ok(())
+    }
+
+    /// The number of an interface, which is watched from now on.
+    fn interface(&mut self, name: &str) -> io::Result<usize> {
+        if let Some(at) = self.port.interfaces.at(name) {
+            return Ok(at);
+        }
+        let id = self.agent.add_interface().map_err(|_| io::ErrorKind::OutOfMemory)?;
+        Ok(self.port.interfaces.add(&Name::from(name), id))
+    }
+
+    /// Notes which addresses are virtual, and which families are spoken where.
+    fn note_addresses<'a>(&mut self, routers: impl Iterator<Item = &'a PlannedRouter>) {
+        for interface in self.port.interfaces.iter_mut() {
+            interface.virtual_addresses.clear();
+            interface.owned.clear();
+        }
+        for router in routers {
+            for address in router.all_addresses() {
+                let on = address.device.as_ref().unwrap_or(&router.interface);
+                let Some(at) = self.port.interfaces.at(on) else { continue };
+                let Some(interface) = self.port.interfaces.get_mut(at) else { continue };
+                interface.virtual_addresses.insert(address.address);
+                if router.protocol.priority.is_owner() {
+                    interface.owned.insert(address.address);
+                }
+            }
+            let Some(at) = self.port.interfaces.at(&router.interface) else { continue };
+            let Some(interface) = self.port.interfaces.get_mut(at) else { continue };
+            match router.protocol.family {
+                Family::V4 => interface.wants_v4 = true,
+                Family::V6 => interface.wants_v6 = true,
+            }
+        }
+        for at in 0..self.port.interfaces.len() {
+            self.listen(at);
+        }
+    }
+
+    fn add(
+        &mut self,
+        now: Instant,
+        router: Arc<PlannedRouter>,
+        vmac_prefix: &str,
+        there: &[Address],
+    ) -> Result<RouterId, String> {
+        let at = self.port.interfaces.at(&router.interface).ok_or("its interface is not known")?;
+        let interface = self.port.interfaces.get(at).ok_or("its interface is not known")?;
+        let id = interface.id;
+        if interface.index.is_none() {
+            warn!("{}: {} does not exist yet; it is waited for", router.name, router.interface);
+        }
+        let virtual_link = match &router.virtual_mac {
+            Some(planned) => Some(self.virtual_link(&router, planned, vmac_prefix, at)?),
+            None => None,
+        };
+        let leftovers: Vec<_> = router
+            .all_addresses()
+            .filter(|_| !router.protocol.priority.is_owner())
+            .filter_map(|planned| {
+                let place = place(&router, &self.port.interfaces, at, virtual_link.as_ref(), planned)?;
+                Some(spec(planned, place.on))
+            })
+            .filter(|spec| there.iter().any(|known| known.interface == spec.interface && known.ip == spec.ip))
+            // What another of our routers holds is no leftover.
+            .filter(|spec| self.port.holders.of(spec.interface, spec.ip).is_empty())
+            .collect();
+        if !leftovers.is_empty() {
+            warn!("{}: {} of its addresses were left by a predecessor", router.name, leftovers.len());
+        }
+        let added = self.with_config(&router, id, |agent, config| agent.add(now, config, !leftovers.is_empty()));
+        let id = added.map_err(|error| describe(error).to_owned())?;
+        let name = Arc::from(&*router.name);
+        self.port.enter(Local { id, plan: router, name, interface: at, virtual_link, put: leftovers });
+        Ok(id)
+    }
+
+    fn change(&mut self, now: Instant, id: RouterId, router: Arc<PlannedRouter>) -> Result<(), String> {
+        let local = self.port.local(id).ok_or("it is unknown")?;
+        if *local.plan == *router {
+            return Ok(());
+        }
+        let at = local.interface;
+        let options_changed = !local.plan.all_addresses().eq(router.all_addresses());
+        let interface = self.port.interfaces.get(at).ok_or("its interface is not known")?.id;
+        self.port.replan(id, Arc::clone(&router));
+        self.with_config(&router, interface, |agent, config| agent.reconfigure(now, id, config))
+            .map_err(|error| describe(error).to_owned())?;
+        if options_changed {
+            self.agent.reacquire(id);
+        }
+        Ok(())
+    }
+
+    /// Hands the core's form of a plan to `with`.
+    fn with_config<T>(
+        &mut self,
+        router: &PlannedRouter,
+        interface: InterfaceId,
+        with: impl FnOnce(&mut super::Agent<super::Heap>, &RouterConfig<'_>) -> T,
+    ) -> T {
+        let addresses: Vec<_> = router.addresses.iter().map(|planned| planned.address).collect();
+        let excluded: Vec<_> = router.excluded.iter().map(|planned| planned.address).collect();
+        let settings = router.protocol.settings(interface);
+        with(&mut self.agent, &RouterConfig { settings, addresses: &addresses, excluded: &excluded })
+    }
+
+    /// The macvlan of a Virtual Router with `use_vmac`.
+    fn virtual_link(
+        &mut self,
+        router: &PlannedRouter,
+        planned: &PlannedVirtualMac,
+        prefix: &str,
+        at: usize,
+    ) -> Result<Vmac, String> {
+        let protocol = &router.protocol;
+        let name = planned.name.clone().unwrap_or_else(|| match protocol.family {
+            Family::V4 => format!("{prefix}.{}", protocol.vrid),
+            Family::V6 => format!("{prefix}6.{}", protocol.vrid),
+        });
+        let mac = virtual_mac(router);
+        let index = self.port.interfaces.get(at).and_then(|known| known.index);
+        let index = index.ok_or_else(|| format!("use_vmac: {} does not exist", router.interface))?;
+        let ipv6 = router.all_addresses().any(|address| address.address.is_ipv6());
+        self.vmacs.ensure(&name, index, mac, ipv6).map_err(|error| format!("use_vmac: {name}: {error}"))
+    }
+
+    /// Clears away what retired routers leave.
+    pub(super) fn bury(&mut self) {
+        for local in std::mem::take(&mut self.port.retired) {
+            if let Some(link) = &local.virtual_link
+                && let Err(error) = self.vmacs.remove(link)
+            {
+                warn!("{}: {} cannot be removed: {error}", local.name, link.name);
+            }
+        }
+    }
+
+    /// Leaves the machine as it was.
+    pub(super) fn leave(&mut self) {
+        if let Err(error) = self.vmacs.close() {
+            warn!("the settings of virtual MAC addresses cannot all be restored: {error}");
+        }
+    }
+}
+
+fn describe(error: AddError) -> &'static str {
+    match error {
+        AddError::Full => "there is no room for it",
+        AddError::Duplicate => "its interface, family and VRID are taken",
+        AddError::Interface => "its interface is not known",
+        AddError::Addresses => "it has no address to advertise, or more than 255, or one of the wrong family",
+        AddError::Identity => "it cannot become another one while it runs",
+    }
+}

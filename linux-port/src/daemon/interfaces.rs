@@ -1,0 +1,182 @@
+//! The interfaces that Virtual Routers run on, as the kernel tells of them: index, state, MAC address, and
+//! the addresses that are on them. What follows from a change is decided by the daemon; here it is only
+//! known.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use steadfast_core::agent::{Agent, InterfaceId};
+use steadfast_core::types::{Family, MacAddr};
+
+use crate::netlink::{Address, Link};
+use crate::socket::Receiver;
+use crate::status::InterfaceStatus;
+use crate::storage::Heap;
+
+/// One interface, there or not.
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) name: Arc<str>,
+    pub(super) id: InterfaceId,
+    /// The kernel's index, while it exists.
+    pub(super) index: Option<u32>,
+    pub(super) up: bool,
+    pub(super) mac: Option<MacAddr>,
+    /// What is on it, in the kernel's order.
+    pub(super) addresses: Vec<Address>,
+    /// The virtual addresses of routers on it, which are no source of Advertisements.
+    pub(super) virtual_addresses: HashSet<IpAddr>,
+    /// Those of them that this router owns.
+    pub(super) owned: HashSet<IpAddr>,
+    /// Whether routers of a family speak on it.
+    pub(super) wants_v4: bool,
+    pub(super) wants_v6: bool,
+    pub(super) receive_v4: Option<Receiver>,
+    pub(super) receive_v6: Option<Receiver>,
+}
+
+impl Interface {
+    /// The source of Advertisements (RFC 9568 sections 5.1.1.1 and 5.1.2.1): the first address that is
+    /// neither virtual nor still being probed; link-local for IPv6. Where there is no other, a virtual
+    /// address will do for its owner.
+    pub(super) fn source(&self, family: Family) -> Option<IpAddr> {
+        let fits = |address: &&Address| match address.ip {
+            IpAddr::V4(_) => family == Family::V4,
+            IpAddr::V6(ip) => family == Family::V6 && ip.is_unicast_link_local() && address.is_usable(),
+        };
+        let all = || self.addresses.iter().filter(fits).map(|address| address.ip);
+        all().find(|ip| !self.virtual_addresses.contains(ip)).or_else(|| all().find(|ip| self.owned.contains(ip)))
+    }
+
+    /// For `steadfast status`.
+    pub(super) fn status(&self, agent: &Agent<Heap>) -> InterfaceStatus {
+        let (up, ipv4_source) = agent.interface(self.id, Family::V4);
+        let (_, ipv6_source) = agent.interface(self.id, Family::V6);
+        InterfaceStatus { name: Arc::clone(&self.name), index: self.index, up, ipv4_source, ipv6_source }
+    }
+
+    pub(super) fn has(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| address.ip == ip)
+    }
+}
+
+/// All of them, by name and by the kernel's index.
+#[derive(Debug, Default)]
+pub(super) struct Interfaces {
+    list: Vec<Interface>,
+    by_name: HashMap<Arc<str>, usize>,
+    by_index: HashMap<u32, usize>,
+}
+
+impl Interfaces {
+    pub(super) fn at(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn by_index(&self, index: u32) -> Option<usize> {
+        self.by_index.get(&index).copied()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&Interface> {
+        self.list.get(at)
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Interface> {
+        self.list.get_mut(at)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.list.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Interface> {
+        self.list.iter_mut()
+    }
+
+    /// The kernel's indices of those that exist.
+    pub(super) fn indices(&self) -> Vec<u32> {
+        self.by_index.keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Adds an interface that nothing is known of yet.
+    pub(super) fn add(&mut self, name: &Arc<str>, id: InterfaceId) -> usize {
+        let at = self.list.len();
+        self.by_name.insert(Arc::clone(name), at);
+        self.list.push(Interface {
+            name: Arc::clone(name),
+            id,
+            index: None,
+            up: false,
+            mac: None,
+            addresses: Vec::new(),
+            virtual_addresses: HashSet::new(),
+            owned: HashSet::new(),
+            wants_v4: false,
+            wants_v6: false,
+            receive_v4: None,
+            receive_v6: None,
+        });
+        at
+    }
+
+    /// The kernel tells of a link. Which of ours it is; whether it is another one than before under the same
+    /// name.
+    pub(super) fn link(&mut self, link: &Link) -> Option<(usize, bool)> {
+        // A renamed interface is no longer the one that was configured.
+        if let Some(at) = self.by_index(link.index)
+            && self.list.get(at).is_some_and(|interface| *interface.name != *link.name)
+        {
+            self.gone(link.index);
+        }
+        let at = self.at(&link.name)?;
+        let interface = self.list.get_mut(at)?;
+        let another = interface.index != Some(link.index);
+        if another {
+            if let Some(old) = interface.index.replace(link.index) {
+                self.by_index.remove(&old);
+            }
+            self.by_index.insert(link.index, at);
+            interface.addresses.clear();
+        }
+        interface.up = link.running;
+        interface.mac = link.mac;
+        Some((at, another))
+    }
+
+    /// An interface is no more. Which of ours it was.
+    pub(super) fn gone(&mut self, index: u32) -> Option<usize> {
+        let at = self.by_index.remove(&index)?;
+        let interface = self.list.get_mut(at)?;
+        interface.index = None;
+        interface.up = false;
+        interface.mac = None;
+        interface.addresses.clear();
+        interface.receive_v4 = None;
+        interface.receive_v6 = None;
+        Some(at)
+    }
+
+    /// The kernel tells of an address, new or changed. On which of ours.
+    pub(super) fn address(&mut self, address: &Address) -> Option<usize> {
+        let at = self.by_index(address.interface)?;
+        let known = &mut self.list.get_mut(at)?.addresses;
+        match known.iter_mut().find(|known| known.ip == address.ip && known.prefix_len == address.prefix_len) {
+            Some(known) => *known = address.clone(),
+            None => known.push(address.clone()),
+        }
+        Some(at)
+    }
+
+    /// An address is no more. On which of ours it was.
+    pub(super) fn address_gone(&mut self, address: &Address) -> Option<usize> {
+        let at = self.by_index(address.interface)?;
+        let known = &mut self.list.get_mut(at)?.addresses;
+        known.retain(|known| known.ip != address.ip || known.prefix_len != address.prefix_len);
+        Some(at)
+    }
+}

@@ -1,0 +1,131 @@
+//! What the agent tells its operator in log lines: transitions, a second Active, and packets that were
+//! discarded, the last within bounds that no stranger can exceed. Counting is the core's.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+
+use log::{info, warn};
+use steadfast_core::agent::EventKind;
+use steadfast_core::time::Instant;
+use steadfast_core::wire::Discard;
+
+use crate::logging::Limiter;
+use crate::logging::limiter::WINDOW;
+
+/// The most transitions of one router that get a line of their own in a minute.
+const TRANSITIONS: u32 = 12;
+
+/// What may be said again and again by somebody else's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Nuisance {
+    /// A packet that failed a receive check.
+    Discarded(Discard),
+    /// Another Active is on the LAN.
+    DualActive,
+    /// An address was taken away by somebody else.
+    AddressLost,
+    /// A message could not be sent.
+    SendFailed,
+}
+
+/// The lines about nuisances, by interface.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    limiter: Limiter<usize, Nuisance>,
+    /// By router: since when its lines are counted, how many there were, and transitions without one.
+    transitions: HashMap<usize, (Instant, u32, u64)>,
+}
+
+impl Journal {
+    /// A packet from `source` was discarded on the interface number `at`, named `interface`.
+    pub(super) fn discarded(&mut self, now: Instant, at: usize, interface: &str, source: IpAddr, discard: Discard) {
+        if self.limiter.note(now, at, Nuisance::Discarded(discard)) {
+            warn!("{interface}: discarded an Advertisement from {source}: {}", reason(discard));
+        }
+    }
+
+    /// A transition or another Active, of the Virtual Router `name`. Somebody who sends priorities 255 and 0 in
+    /// turn makes as many transitions as he likes, so only some of a minute get a line.
+    pub(super) fn event(&mut self, now: Instant, at: usize, name: &str, kind: EventKind) {
+        match kind {
+            EventKind::Transition { from, to, reason } => {
+                let (since, lines, unsaid) = self.transitions.entry(at).or_insert((now, 0, 0));
+                if now.since(*since) > WINDOW {
+                    (*since, *lines) = (now, 0);
+                }
+                if *lines >= TRANSITIONS {
+                    *unsaid += 1;
+                    return;
+                }
+                *lines += 1;
+                let (from, to, reason) = (from.as_str(), to.as_str(), reason.as_str());
+                match std::mem::take(unsaid) {
+                    0 => info!("{name}: {from} -> {to} ({reason})"),
+                    unsaid => info!("{name}: {from} -> {to} ({reason}), after {unsaid} more transitions"),
+                }
+            }
+            EventKind::DualActive { rival } => {
+                if self.limiter.note(now, at, Nuisance::DualActive) {
+                    warn!("{name}: {rival} is Active too; the network was, or is, split");
+                }
+            }
+        }
+    }
+
+    /// Somebody else took `address` away from the Virtual Router `name`.
+    pub(super) fn address_lost(&mut self, now: Instant, at: usize, name: &str, address: IpAddr) {
+        if self.limiter.note(now, at, Nuisance::AddressLost) {
+            warn!("{name}: {address} was removed by somebody else; it is put back");
+        }
+    }
+
+    /// A message could not be sent on the interface number `at`, named `interface`.
+    pub(super) fn send_failed(&mut self, now: Instant, at: Option<usize>, interface: Option<&str>, error: &io::Error) {
+        if self.limiter.note(now, at.unwrap_or(usize::MAX), Nuisance::SendFailed) {
+            warn!("{}: cannot send: {error}", interface.unwrap_or("an interface that is gone"));
+        }
+    }
+
+    /// Writes the summaries that are due.
+    pub(super) fn summarize(&mut self, now: Instant, name: impl Fn(usize) -> String) {
+        while let Some(summary) = self.limiter.summary(now) {
+            let (at, count) = (name(summary.router), summary.count);
+            match summary.kind {
+                Nuisance::Discarded(discard) => {
+                    warn!("{count} more Advertisements were discarded, the last one on {at}: {}", reason(discard));
+                }
+                Nuisance::DualActive => warn!("another Active was heard {count} more times, the last time on {at}"),
+                Nuisance::AddressLost => warn!("{count} more addresses were removed by somebody else"),
+                Nuisance::SendFailed => warn!("{count} more messages could not be sent"),
+            }
+        }
+    }
+
+    /// When [`Journal::summarize`] will have something to write.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.limiter.summary_at()
+    }
+}
+
+/// Says in a clause what was wrong with a packet.
+fn reason(discard: Discard) -> &'static str {
+    match discard {
+        Discard::HopLimit => "its TTL or hop limit is not 255",
+        Discard::Version => "it is of another version",
+        Discard::Type => "its type is not 1 (ADVERTISEMENT)",
+        Discard::Length => "its length does not fit its contents",
+        Discard::Checksum => "its checksum is wrong",
+        Discard::Vrid => "its VRID is not configured here",
+        Discard::Count => "its address count is 0",
+        Discard::Interval => "its interval is 0, or (version 2) not the configured one",
+        Discard::AuthType => "its authentication type is unknown",
+        Discard::AuthTypeMismatch => "its authentication type is not the configured one",
+        Discard::AuthFailure => "its password is wrong",
+        Discard::Destination => "its destination is not the VRRP group",
+        Discard::OwnSource => "its source is our own address",
+        Discard::FirstAddress => "its first IPv6 address is not link-local",
+        Discard::AddressList => "its addresses are not the configured ones",
+        Discard::NotRunning => "the Virtual Router is not running",
+    }
+}

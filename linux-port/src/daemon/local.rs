@@ -1,0 +1,192 @@
+//! A Virtual Router as the Linux port knows it: its plan, where its addresses lie, and which of them are ours
+//! to take off again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use log::warn;
+use steadfast_core::agent::RouterId;
+use steadfast_core::types::MacAddr;
+
+use super::interfaces::Interfaces;
+use crate::netlink::{AddressChanger, AddressFlags, AddressSpec, Change};
+use crate::plan::{PlannedAddress, PlannedRouter};
+use crate::vmac::Vmac;
+
+/// One Virtual Router.
+#[derive(Debug)]
+pub(super) struct Local {
+    pub(super) id: RouterId,
+    pub(super) plan: Arc<PlannedRouter>,
+    pub(super) name: Arc<str>,
+    /// Its interface, by number in [`Interfaces`].
+    pub(super) interface: usize,
+    /// The interface of its own that `use_vmac` gives it.
+    pub(super) virtual_link: Option<Vmac>,
+    /// The addresses that are on and ours: put on by us, or found as a predecessor's.
+    pub(super) put: Vec<AddressSpec>,
+}
+
+/// Which Virtual Routers hold an address of an interface: one, or two while it moves from one to the other.
+/// Only the last one to let go takes it off.
+#[derive(Debug, Default)]
+pub(super) struct Holders(HashMap<(u32, IpAddr), Vec<RouterId>>);
+
+impl Holders {
+    /// Who holds an address.
+    pub(super) fn of(&self, interface: u32, address: IpAddr) -> &[RouterId] {
+        self.0.get(&(interface, address)).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn enter(&mut self, router: RouterId, spec: &AddressSpec) {
+        let holders = self.0.entry((spec.interface, spec.ip)).or_default();
+        if !holders.contains(&router) {
+            holders.push(router);
+        }
+    }
+
+    /// Whether the router was the last holder.
+    fn leave(&mut self, router: RouterId, spec: &AddressSpec) -> bool {
+        let Some(holders) = self.0.get_mut(&(spec.interface, spec.ip)) else { return true };
+        holders.retain(|holder| *holder != router);
+        let last = holders.is_empty();
+        if last {
+            self.0.remove(&(spec.interface, spec.ip));
+        }
+        last
+    }
+}
+
+/// Where an address lies, and how it is announced.
+pub(super) struct Place {
+    /// The index of the interface that it is put on.
+    pub(super) on: u32,
+    /// The index of the interface that announcements leave from.
+    pub(super) from: u32,
+    /// The MAC address that it is reached at.
+    pub(super) mac: MacAddr,
+}
+
+/// An interface that an address needs is not there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NoInterface;
+
+impl Local {
+    /// Where an address of this router lies; `None` while an interface that it needs is not there.
+    pub(super) fn place(&self, interfaces: &Interfaces, address: &PlannedAddress) -> Option<Place> {
+        place(&self.plan, interfaces, self.interface, self.virtual_link.as_ref(), address)
+    }
+
+    /// The MAC address that Advertisements come from, if it is not the interface's own.
+    pub(super) fn advertises_from(&self) -> Option<MacAddr> {
+        let from_base = self.plan.virtual_mac.as_ref().is_some_and(|planned| planned.transmit_from_base);
+        self.virtual_link.as_ref().filter(|_| !from_base).map(|_| virtual_mac(&self.plan))
+    }
+
+    /// Begins to put exactly the planned addresses on. An address that is there and not ours, the owner's own,
+    /// stays what it is.
+    pub(super) fn acquire<T>(
+        &mut self,
+        interfaces: &Interfaces,
+        holders: &mut Holders,
+        changer: &mut AddressChanger<T>,
+        tag: T,
+    ) -> Result<(), NoInterface> {
+        let mut wanted = Vec::new();
+        for planned in self.plan.all_addresses() {
+            let place = self.place(interfaces, planned).ok_or(NoInterface)?;
+            if !self.is_foreign(interfaces, place.on, planned.address) {
+                wanted.push(spec(planned, place.on));
+            }
+        }
+        let mut gone = std::mem::replace(&mut self.put, wanted);
+        gone.retain(|old| !self.put.contains(old) && holders.leave(self.id, old));
+        for spec in &self.put {
+            holders.enter(self.id, spec);
+        }
+        if let Some(Err(error)) = self.virtual_link.as_ref().map(Vmac::unmute) {
+            warn!("{}: the virtual MAC address stays silent: {error}", self.name);
+        }
+        changer.submit(tag, gone.iter().map(Change::Remove).chain(self.put.iter().map(Change::Add)));
+        Ok(())
+    }
+
+    /// Begins to take all of our addresses off.
+    pub(super) fn release<T>(&mut self, holders: &mut Holders, changer: &mut AddressChanger<T>, tag: T) {
+        self.put.retain(|spec| holders.leave(self.id, spec));
+        changer.submit(tag, self.put.iter().map(Change::Remove));
+        self.put.clear();
+        // The kernel has carried the changes out by now.
+        if let Some(Err(error)) = self.virtual_link.as_ref().map(Vmac::mute) {
+            warn!("{}: the virtual MAC address is not silent: {error}", self.name);
+        }
+    }
+
+    /// Whether somebody else put an address on before us: only the owner of the addresses has such.
+    fn is_foreign(&self, interfaces: &Interfaces, on: u32, address: IpAddr) -> bool {
+        self.plan.protocol.priority.is_owner()
+            && interfaces.by_index(on).and_then(|at| interfaces.get(at)).is_some_and(|known| known.has(address))
+            && !self.put.iter().any(|spec| spec.ip == address)
+    }
+
+    /// Whether somebody may take this address away without it being put back (`no_track`).
+    pub(super) fn lets_go(&self, address: IpAddr) -> bool {
+        self.plan.all_addresses().any(|planned| planned.address == address && planned.no_track)
+    }
+}
+
+/// Where an address of a planned router on the interface number `interface` lies; `None` while an interface
+/// that it needs is not there.
+pub(super) fn place(
+    plan: &PlannedRouter,
+    interfaces: &Interfaces,
+    interface: usize,
+    virtual_link: Option<&Vmac>,
+    address: &PlannedAddress,
+) -> Option<Place> {
+    let base = interfaces.get(interface)?;
+    let index = base.index?;
+    match &address.device {
+        Some(device) if **device != *base.name => {
+            let other = interfaces.get(interfaces.at(device)?)?;
+            Some(Place { on: other.index?, from: other.index?, mac: other.mac? })
+        }
+        _ => match virtual_link {
+            Some(link) => Some(Place { on: link.index, from: index, mac: virtual_mac(plan) }),
+            None => Some(Place { on: index, from: index, mac: base.mac? }),
+        },
+    }
+}
+
+/// The MAC address that `use_vmac` gives a router.
+pub(super) fn virtual_mac(plan: &PlannedRouter) -> MacAddr {
+    let configured = plan.virtual_mac.as_ref().and_then(|planned| planned.mac);
+    configured.unwrap_or_else(|| plan.protocol.vrid.virtual_mac(plan.protocol.family))
+}
+
+/// How a planned address is put on an interface.
+pub(super) fn spec(planned: &PlannedAddress, interface: u32) -> AddressSpec {
+    let mut spec = AddressSpec::new(interface, planned.address, planned.prefix_len);
+    spec.scope = planned.scope.unwrap_or(0);
+    spec.label.clone_from(&planned.label);
+    spec.broadcast = planned.broadcast;
+    spec.peer = planned.peer.map(|(peer, _)| peer);
+    if let Some((_, prefix_len)) = planned.peer {
+        spec.prefix_len = prefix_len;
+    }
+    if planned.preferred_lifetime.is_some() {
+        spec.preferred_lft = planned.preferred_lifetime;
+    }
+    for (wanted, flag) in [
+        (planned.home, AddressFlags::Homeaddress),
+        (planned.manage_temporary, AddressFlags::Managetempaddr),
+        (planned.no_prefix_route, AddressFlags::Noprefixroute),
+        (planned.auto_join, AddressFlags::Mcautojoin),
+    ] {
+        if wanted {
+            spec.flags |= flag;
+        }
+    }
+    spec
+}

@@ -1,0 +1,214 @@
+//! The verbs of the core's [`Port`] on Linux: Advertisements and announcements go into batches, addresses into
+//! netlink trains, and nothing waits. What goes where is looked up here; when and why is the core's.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use log::{debug, error};
+use steadfast_core::agent::{Agent, Event, Generation, InterfaceId, Refused, RouterId};
+use steadfast_core::port::Port;
+use steadfast_core::time::Instant;
+use steadfast_core::types::{Family, Priority};
+use steadfast_core::wire::advertisement::Form;
+use steadfast_core::wire::{Full, arp, ip, ndisc};
+
+use super::interfaces::Interfaces;
+use super::journal::Journal;
+use super::local::{Holders, Local, Place};
+use crate::netlink::AddressChanger;
+use crate::plan::PlannedRouter;
+use crate::socket::{AdvertSender, FrameSender, Sent};
+use crate::storage::Heap;
+
+/// What the verbs need.
+#[derive(Debug)]
+pub(super) struct LinuxPort {
+    pub(super) interfaces: Interfaces,
+    /// By [`RouterId::index`].
+    pub(super) locals: Vec<Option<Local>>,
+    pub(super) changer: AddressChanger<(RouterId, Generation)>,
+    pub(super) holders: Holders,
+    pub(super) journal: Journal,
+    /// Routers that the core has forgotten since the loop last looked.
+    pub(super) retired: Vec<Local>,
+    advertisements_v4: Option<AdvertSender>,
+    advertisements_v6: Option<AdvertSender>,
+    frames: FrameSender,
+    /// Reports that the loop hands to the agent.
+    pub(super) reports: Vec<(RouterId, Generation, Result<(), Refused>)>,
+    now: Instant,
+}
+
+impl LinuxPort {
+    /// Opens the sockets. IPv6 may be missing on this machine; then its routers never start.
+    ///
+    /// # Errors
+    /// No privilege for raw sockets (CAP_NET_RAW) or for addresses (CAP_NET_ADMIN).
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self {
+            interfaces: Interfaces::default(),
+            locals: Vec::new(),
+            changer: AddressChanger::open()?,
+            holders: Holders::default(),
+            journal: Journal::default(),
+            retired: Vec::new(),
+            advertisements_v4: Some(AdvertSender::open(Family::V4)?),
+            advertisements_v6: AdvertSender::open(Family::V6).ok(),
+            frames: FrameSender::open()?,
+            reports: Vec::new(),
+            now: Instant::default(),
+        })
+    }
+
+    pub(super) fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Enters a router, and the addresses that it has found.
+    pub(super) fn enter(&mut self, local: Local) {
+        for spec in &local.put {
+            self.holders.enter(local.id, spec);
+        }
+        let at = local.id.index();
+        if self.locals.len() <= at {
+            self.locals.resize_with(at + 1, || None);
+        }
+        if let Some(place) = self.locals.get_mut(at) {
+            *place = Some(local);
+        }
+    }
+
+    /// Gives a router another plan.
+    pub(super) fn replan(&mut self, router: RouterId, plan: Arc<PlannedRouter>) {
+        if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::as_mut) {
+            local.name = Arc::from(&*plan.name);
+            local.plan = plan;
+        }
+    }
+
+    pub(super) fn local(&self, router: RouterId) -> Option<&Local> {
+        self.locals.get(router.index())?.as_ref().filter(|local| local.id == router)
+    }
+
+    /// Sends what has been batched. Advertisements go before everything else.
+    pub(super) fn flush(&mut self) {
+        self.flush_advertisements();
+        let sent = self.frames.flush();
+        self.sent(sent);
+    }
+
+    fn flush_advertisements(&mut self) {
+        let v4 = self.advertisements_v4.as_mut().map(AdvertSender::flush).unwrap_or_default();
+        let v6 = self.advertisements_v6.as_mut().map(AdvertSender::flush).unwrap_or_default();
+        let frames = self.frames.flush();
+        for sent in [v4, v6, frames] {
+            self.sent(sent);
+        }
+    }
+
+    fn sent(&mut self, sent: Sent) {
+        if let Some((interface, errno)) = sent.first_failure {
+            let at = self.interfaces.by_index(interface);
+            let name = at.and_then(|at| self.interfaces.get(at)).map(|known| Arc::clone(&known.name));
+            self.journal.send_failed(self.now, at, name.as_deref(), &io::Error::from_raw_os_error(errno));
+        }
+    }
+
+    /// Takes in what the kernel has answered.
+    pub(super) fn answers(&mut self) -> io::Result<()> {
+        let Self { changer, reports, locals, .. } = self;
+        changer.completed(|(router, generation), result| {
+            if let Err(error) = &result {
+                let local = locals.get(router.index()).and_then(Option::as_ref);
+                let name = local.map_or("a router that is gone", |local| &local.name);
+                error!("{name}: the kernel refused a change of addresses: {error}");
+            }
+            reports.push((router, generation, result.map_err(|_| Refused)));
+        })
+    }
+
+    fn put_advertisement(
+        &mut self,
+        agent: &Agent<Heap>,
+        router: RouterId,
+        priority: Option<Priority>,
+        form: Form,
+    ) -> Option<Result<(), Full>> {
+        let view = agent.view(router)?;
+        let (source, group) = (view.source?, view.settings.group);
+        let local = self.locals.get(router.index())?.as_ref()?;
+        let index = self.interfaces.get(local.interface)?.index?;
+        let write = |buffer: &mut [u8]| agent.emit(router, priority, form, buffer);
+        if let Some(mac) = local.advertises_from() {
+            let frame = |buffer: &mut [u8]| ip::emit_frame(mac, None, source, group, buffer, write);
+            return Some(self.frames.push(index, frame));
+        }
+        let sender = match view.settings.family {
+            Family::V4 => self.advertisements_v4.as_mut()?,
+            Family::V6 => self.advertisements_v6.as_mut()?,
+        };
+        Some(sender.push(index, source, group, write))
+    }
+
+    fn put_announcement(&mut self, router: RouterId, address: IpAddr) -> Option<Result<(), Full>> {
+        let local = self.locals.get(router.index())?.as_ref()?;
+        let planned = local.plan.all_addresses().find(|planned| planned.address == address)?;
+        let Place { from, mac, .. } = local.place(&self.interfaces, planned)?;
+        // RFC 9568 section 6.4.3: an Active is a router, and its Neighbour Advertisements say so.
+        Some(match address {
+            IpAddr::V4(address) => self.frames.push_frame(from, &arp::gratuitous(mac, address)),
+            IpAddr::V6(address) => self.frames.push_frame(from, &ndisc::unsolicited(mac, address, true)),
+        })
+    }
+}
+
+impl Port<Heap> for LinuxPort {
+    fn advertise(
+        &mut self,
+        agent: &Agent<Heap>,
+        router: RouterId,
+        _: InterfaceId,
+        priority: Option<Priority>,
+        form: Form,
+    ) {
+        if self.put_advertisement(agent, router, priority, form).is_none_or(|result| result.is_err()) {
+            debug!("an Advertisement had nowhere to go");
+        }
+    }
+
+    fn acquire(&mut self, _: &Agent<Heap>, router: RouterId, generation: Generation) {
+        self.flush_advertisements();
+        let Self { locals, interfaces, holders, changer, .. } = self;
+        let local = locals.get_mut(router.index()).and_then(Option::as_mut);
+        let begun = local.is_some_and(|local| local.acquire(interfaces, holders, changer, (router, generation)).is_ok());
+        if !begun {
+            self.reports.push((router, generation, Err(Refused)));
+        }
+    }
+
+    fn release(&mut self, _: &Agent<Heap>, router: RouterId, generation: Generation) {
+        self.flush_advertisements();
+        let Self { locals, holders, changer, .. } = self;
+        if let Some(local) = locals.get_mut(router.index()).and_then(Option::as_mut) {
+            local.release(holders, changer, (router, generation));
+        }
+    }
+
+    fn announce(&mut self, _: &Agent<Heap>, router: RouterId, address: IpAddr) {
+        if self.put_announcement(router, address).is_none_or(|result| result.is_err()) {
+            debug!("{address} could not be announced: its interface is gone");
+        }
+    }
+
+    fn notify(&mut self, _: &Agent<Heap>, event: &Event) {
+        let Some(local) = self.locals.get(event.router.index()).and_then(Option::as_ref) else { return };
+        self.journal.event(event.at, event.router.index(), &local.name, event.kind);
+    }
+
+    fn retired(&mut self, router: RouterId) {
+        if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
+            self.retired.push(local);
+        }
+    }
+}

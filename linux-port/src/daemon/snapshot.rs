@@ -1,0 +1,52 @@
+//! The facts for `steadfast status`, copied out of the agent in one go; formatting them is the control
+//! thread's work.
+
+use std::sync::Arc;
+
+use steadfast_core::agent::{State, View};
+use steadfast_core::time::Instant;
+
+use crate::status;
+use crate::timestamp::Timestamp;
+
+/// The status of one Virtual Router; `now` of the agent's clock is the moment `wall`.
+pub(super) fn router(
+    name: &Arc<str>,
+    interface: &Arc<str>,
+    view: &View<'_>,
+    now: Instant,
+    wall: Timestamp,
+) -> status::RouterStatus {
+    let settings = view.settings;
+    status::RouterStatus {
+        name: Arc::clone(name),
+        interface: Arc::clone(interface),
+        vrid: settings.vrid.get(),
+        family: settings.family.into(),
+        version: settings.version.number(),
+        state: state(view.state),
+        priority: settings.priority.get(),
+        effective_priority: view.effective_priority.get(),
+        active_address: view.active_address,
+        advertisement_interval_ms: settings.interval.duration().as_millis(),
+        active_down_interval_ms: view.active_down_interval,
+        skew_ms: view.skew,
+        virtual_mac: settings.virtual_mac.then(|| settings.vrid.virtual_mac(settings.family).to_string()),
+        addresses: view.addresses.iter().chain(view.excluded).copied().collect(),
+        last_transition: view.last_transition.map(|(at, from, to, reason)| status::Transition {
+            at: wall.earlier_by(now.since(at)),
+            from: state(from),
+            to: state(to),
+            reason: reason.as_str().into(),
+        }),
+        counters: view.counters.iter().collect(),
+    }
+}
+
+fn state(state: State) -> status::State {
+    match state {
+        State::Initialize => status::State::Initialize,
+        State::Backup => status::State::Backup,
+        State::Active => status::State::Active,
+    }
+}
