@@ -325,9 +325,9 @@ impl<S: Storage> Routers<S> {
         if let Some(range) = self.addresses.get_mut(usize::from(start)..self.addresses_used)
             && let Some((own, others)) = range.split_at_mut_checked(usize::from(total))
         {
-            own.reverse();
-            others.reverse();
-            range.reverse();
+            turn_around(own);
+            turn_around(others);
+            turn_around(range);
         }
         for slot in self.slots.iter_mut() {
             if slot.start > start {
@@ -338,6 +338,14 @@ impl<S: Storage> Routers<S> {
             slot.start = end as u16;
         }
         end
+    }
+}
+
+/// The slice's own `reverse` leaves a bounds check in the program when it is built for size.
+fn turn_around(mut addresses: &mut [IpAddr]) {
+    while let [first, rest @ .., last] = addresses {
+        core::mem::swap(first, last);
+        addresses = rest;
     }
 }
 

@@ -1,7 +1,8 @@
 //! What an Advertisement costs in core, counted in instructions by callgrind: received by a Backup and sent
 //! by an Active, with few Virtual Routers on the agent and with many. Without arguments it prints the table
-//! and fails if the cost grows with the number of Virtual Routers; `cost received|sent ROUTERS EVENTS` is
-//! one workload, which it runs itself under valgrind. Sockets are no part of it.
+//! and fails if the cost grows with the number of Virtual Routers; `cost received|sent v2|v4|v6 ROUTERS EVENTS` is
+//! one workload, which it runs itself under valgrind. Sockets are no part of it. It also prints what a
+//! Virtual Router costs in memory where memory is fixed.
 
 #![forbid(unsafe_code)]
 
@@ -11,6 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, ExitCode};
 
 use steadfast_core::agent::{Action, Agent, InterfaceId, Link, RouterConfig, RouterId, Settings};
+use steadfast_core::counters::RouterCounters;
+use steadfast_core::storage::Fixed;
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, Interval, Priority, Version, Vrid};
 use steadfast_core::wire::Envelope;
@@ -31,6 +34,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] if !memory() => ExitCode::FAILURE,
         [] => table(),
         [kind, family, routers, events] => workload(kind, family, number(routers), number(events)),
         _ => panic!("cost [received|sent v2|v4|v6 ROUTERS EVENTS]"),
@@ -39,6 +43,25 @@ fn main() -> ExitCode {
 
 fn number(text: &str) -> usize {
     text.parse().expect("a number")
+}
+
+// Memory.
+
+/// Bytes of one more Virtual Router with four addresses in fixed memory, and what has the most of them.
+/// Whether it is within the limit.
+fn memory() -> bool {
+    const LIMIT: usize = 640;
+    let one_more = size_of::<Agent<Fixed<5, 20, 1, 1>>>() - size_of::<Agent<Fixed<4, 16, 1, 1>>>();
+    println!(
+        "figure: bytes of a Virtual Router with 4 addresses: {one_more}, of which settings {}, counters {}, addresses {}",
+        size_of::<Settings>(),
+        size_of::<RouterCounters>(),
+        4 * size_of::<IpAddr>(),
+    );
+    if one_more > LIMIT {
+        println!("more than {LIMIT} bytes");
+    }
+    one_more <= LIMIT
 }
 
 // The table.
