@@ -43,19 +43,25 @@ fn every_fixture_has_exactly_its_findings() {
             wrong.push(format!("{name}:\n{text}"));
         }
     }
-    assert!(seen >= 17, "{seen} fixtures found");
+    assert!(seen >= 18, "{seen} fixtures found");
     assert!(wrong.is_empty(), "other findings than recorded:\n{}", wrong.join("\n"));
 }
 
 #[test]
 fn a_wrong_instance_leaves_the_others_alone() {
     let (plan, findings) = read("wrong.conf");
-    let good = ["substitutes", "rounds3", "rounds2", "master", "waits", "global6", "good", "other_family"];
-    assert_eq!(names(&plan), good);
+    assert_eq!(names(&plan), ["good", "other_family"]);
     assert!(findings.has_errors());
 
     let (plan, _) = read("brokenbraces.conf");
     assert_eq!(names(&plan), ["FIRST", "AFTER"]);
+}
+
+#[test]
+fn where_keepalived_uses_a_default_there_is_a_warning_and_the_instance_runs() {
+    let (plan, findings) = read("substitutes.conf");
+    assert_eq!(names(&plan), ["substitutes", "rounds3", "rounds2", "master", "waits", "global6"]);
+    assert_eq!(findings.count(Severity::Error), 0);
 }
 
 #[test]

@@ -58,6 +58,7 @@ impl VirtualAddress<'_> {
 
 const EXPECTED_ADDRESS: &str = "an IPv4 or IPv6 address, with or without /length";
 const EXPECTED_NAME: &str = "a name of 1 to 15 characters";
+const EXPECTED_SCOPE: &str = "site, link, host, nowhere, global or a number up to 255";
 
 /// Reads one entry. `None` if it cannot be used; why is reported.
 pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<VirtualAddress<'a>> {
@@ -104,10 +105,17 @@ pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<
         let mut option_value = Options { option, words: &mut words, log, usable: &mut usable };
         match option.text {
             "dev" => read.device = option_value.take("an interface: 1 to 15 characters", value::interface),
-            "label" => read.label = option_value.take(EXPECTED_NAME, value::interface),
-            "scope" => {
-                read.scope = option_value.take("site, link, host, nowhere, global or a number up to 255", scope);
+            "label" => {
+                read.label = option_value.take(EXPECTED_NAME, value::interface).filter(|_| {
+                    let v4 = address.is_ipv4();
+                    if !v4 {
+                        let because = "IPv6 addresses have no label";
+                        log.warning(option.place, Message::NoEffect { keyword: "label", because });
+                    }
+                    v4
+                });
             }
+            "scope" => read.scope = option_value.take_or_ignore(EXPECTED_SCOPE, scope),
             "brd" | "broadcast" => {
                 read.broadcast =
                     option_value.take("an IPv4 address, + or -", |text| broadcast(text, address, prefix_len));
@@ -116,8 +124,9 @@ pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<
                 read.peer = option_value.take("an address of the same family", |text| peer(text, address));
             }
             "preferred_lft" => {
-                let lifetime = option_value.take("a number of seconds, or forever", lifetime);
-                read.preferred_lifetime = lifetime.flatten();
+                if let Some(lifetime) = option_value.take_or_ignore("a number of seconds, or forever", lifetime) {
+                    read.preferred_lifetime = lifetime;
+                }
             }
             "home" => read.home = true,
             "-nodad" | "nodad" => read.no_dad = true,
@@ -126,7 +135,7 @@ pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<
             "autojoin" => read.auto_join = true,
             "no_track" => read.no_track = true,
             "use_vmac" => read.use_vmac = true,
-            unknown => log.warning(option.place, Message::Extra { keyword: text, word: unknown }),
+            word => log.warning(option.place, Message::UnknownOption { word }),
         }
     }
     usable.then_some(entry_read)
@@ -141,17 +150,34 @@ struct Options<'o, 'r, 'a, I> {
 }
 
 impl<'a, I: Iterator<Item = Word<'a>>> Options<'_, '_, 'a, I> {
-    fn take<T>(&mut self, expected: &'static str, parse: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
-        let keyword = self.option.text;
-        let Some(word) = self.words.next() else {
-            self.log.error(self.option.place, Message::MissingValue { keyword, expected });
+    fn word(&mut self, expected: &'static str) -> Option<Word<'a>> {
+        let word = self.words.next();
+        if word.is_none() {
+            self.log.error(self.option.place, Message::MissingValue { keyword: self.option.text, expected });
             *self.usable = false;
-            return None;
-        };
+        }
+        word
+    }
+
+    /// A value without which the address cannot be used.
+    fn take<T>(&mut self, expected: &'static str, parse: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
+        let word = self.word(expected)?;
         let value = parse(word.text);
         if value.is_none() {
-            self.log.error(word.place, Message::WrongValue { keyword, value: word.text, expected });
+            let message = Message::WrongValue { keyword: self.option.text, value: word.text, expected };
+            self.log.error(word.place, message);
             *self.usable = false;
+        }
+        value
+    }
+
+    /// A value that keepalived does without if it is wrong.
+    fn take_or_ignore<T>(&mut self, expected: &'static str, parse: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
+        let word = self.word(expected)?;
+        let value = parse(word.text);
+        if value.is_none() {
+            let (keyword, value, used) = (self.option.text, word.text, Used::Nothing);
+            self.log.warning(word.place, Message::Substituted { keyword, value, expected, used });
         }
         value
     }

@@ -107,6 +107,11 @@ pub enum Message<'a> {
         /// The first word too many.
         word: &'a str,
     },
+    /// A word after an address that is none of its options.
+    UnknownOption {
+        /// The word.
+        word: &'a str,
+    },
     /// The keyword stands without its value.
     MissingValue {
         /// The keyword.
@@ -240,6 +245,9 @@ impl fmt::Display for Message<'_> {
             Self::NoEffect { keyword, because } => write!(f, "`{}` has no effect: {because}", Short(keyword)),
             Self::Extra { keyword, word } => {
                 write!(f, "`{}` has no effect: `{}` takes no more words", Short(word), Short(keyword))
+            }
+            Self::UnknownOption { word } => {
+                write!(f, "`{}` is no option of an address; it has no effect", Short(word))
             }
             Self::MissingValue { keyword, expected } => write!(f, "`{}` wants {expected}", Short(keyword)),
             Self::WrongValue { keyword, value, expected } => {

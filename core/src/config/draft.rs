@@ -60,7 +60,7 @@ struct Draft<'a> {
     down_timer_adverts: Option<u8>,
     lower_prio_no_advert: Option<(Place, bool)>,
     higher_prio_send_advert: Option<(Place, bool)>,
-    skip_address_check: Option<bool>,
+    skip_address_check: bool,
     dont_track_primary: bool,
     /// The first entry of `virtual_ipaddress`.
     first: Option<(Word<'a>, IpAddr)>,
@@ -174,7 +174,7 @@ impl<'a> Draft<'a> {
             "checksum" => self.checksum = required(statement, CHECKSUM_EXPECTED, checksum, log),
             "down_timer_adverts" => self.down_timer_adverts = down_timer_adverts(statement, log),
             "dont_track_primary" if flag(statement, log) => self.dont_track_primary = true,
-            "skip_check_adv_addr" => self.skip_address_check = switch(statement, log),
+            "skip_check_adv_addr" if flag(statement, log) => self.skip_address_check = true,
             "lower_prio_no_advert" => self.lower_prio_no_advert = switch(statement, log).map(|on| (place, on)),
             "higher_prio_send_advert" => self.higher_prio_send_advert = switch(statement, log).map(|on| (place, on)),
             "native_ipv6" if flag(statement, log) => {

@@ -5,7 +5,7 @@ use core::net::{Ipv4Addr, Ipv6Addr};
 use super::diagnostic::{Message, Used};
 use super::keywords::Vocabulary;
 use super::statement::{Block, Statement};
-use super::value::{self, Log, defaulted, switch};
+use super::value::{self, Log, defaulted, flag, switch};
 use crate::agent::ChecksumMode;
 use crate::time::Duration;
 use crate::types::Version;
@@ -166,7 +166,7 @@ impl<'a> Globals<'a> {
                     let used = Used::Number(u64::from(self.version.number()));
                     self.version = defaulted(&statement, "2 or 3", used, version, log).unwrap_or(self.version);
                 }
-                "vrrp_strict" => self.strict = switch(&statement, log).unwrap_or(self.strict),
+                "vrrp_strict" => self.strict = flag(&statement, log),
                 "vrrp_startup_delay" => {
                     let delay = delay(&statement, 86_400, "seconds from 0 to 86400", log);
                     self.startup_delay = delay.unwrap_or(self.startup_delay);
@@ -217,9 +217,7 @@ impl<'a> Globals<'a> {
                 "vrrp_higher_prio_send_advert" => {
                     self.higher_prio_send_advert = switch(&statement, log).unwrap_or(self.higher_prio_send_advert);
                 }
-                "vrrp_skip_check_adv_addr" => {
-                    self.skip_address_check = switch(&statement, log).unwrap_or(self.skip_address_check);
-                }
+                "vrrp_skip_check_adv_addr" => self.skip_address_check = flag(&statement, log),
                 "vrrp_min_garp" => self.min_garp = switch(&statement, log).unwrap_or(self.min_garp),
                 other => log.warning(statement.keyword.place, Message::NotYet { keyword: other }),
             }

@@ -71,7 +71,7 @@ impl<'a> Draft<'a> {
             protocol,
             virtual_mac,
             answer_higher: self.answer_higher(strict, globals, log),
-            skip_address_check: self.skip_address_check.unwrap_or(globals.skip_address_check),
+            skip_address_check: self.skip_address_check || globals.skip_address_check,
             track_interface: !self.dont_track_primary,
             advertised: if family == Family::V4 { MOST_V4 } else { MOST_V6 },
             body,
