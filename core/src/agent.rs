@@ -482,6 +482,9 @@ impl<S: Storage> Agent<S> {
         router.source = source;
         if source.is_none() {
             self.stop(now, index, Reason::NoSourceAddress, false);
+            if let Some(router) = self.routers.get_mut(index) {
+                router.mute();
+            }
         } else if self.is_up(interface) {
             self.start(now, index, Reason::SourceAddress);
         }

@@ -17,6 +17,11 @@ impl Router {
         self.second_form = false;
     }
 
+    /// Nothing can be sent any more, not even a farewell: there is no source address.
+    pub(crate) fn mute(&mut self) {
+        self.say(Speak::Nothing);
+    }
+
     pub(crate) fn owes_advertisement(&self) -> bool {
         self.speak != Speak::Nothing
     }
