@@ -254,7 +254,7 @@ impl<'a> Draft<'a> {
         let delay = all.delay.unwrap_or(delay_default);
         // These inherit the master values of `global_defs`, not those of the instance.
         let mut lower_repeat = own.lower_priority_repeat.or(all.lower_priority_repeat).unwrap_or(repeat);
-        let lower_delay = own.lower_priority_delay.or(all.lower_priority_delay).unwrap_or(delay);
+        let mut lower_delay = own.lower_priority_delay.or(all.lower_priority_delay).unwrap_or(delay);
         if strict {
             if let Some(place) = self.lower_priority_announced
                 && lower_repeat != 0
@@ -263,6 +263,7 @@ impl<'a> Draft<'a> {
                 log.warning(place, Message::NoEffect { keyword: "garp_lower_prio_repeat", because });
             }
             lower_repeat = 0;
+            lower_delay = Duration::ZERO;
         }
         Announcing {
             repeat: own.repeat.unwrap_or(repeat),
