@@ -1,8 +1,8 @@
-//! What Steadfast's tests share: the namespace laboratory. The tests themselves are in `tests/tests`, the command
+//! What Steadfast's tests share: the namespace laboratory, the simulator, packets made by hand. The tests themselves are in `tests/tests`, the command
 //! that runs all of them is `tests/run`.
 
 #![forbid(unsafe_code)]
 
 pub mod lab;
-pub mod wire;
 pub mod sim;
+pub mod wire;

@@ -4,7 +4,9 @@
 //!
 //! `scenario` draws what befalls whom, `world` lets it happen, `node` is a router with its kernel, `shadow`
 //! judges one router and `order` all of them together, `mutant` breaks routers to show that they are judged.
+//! `bench` is apart: one router under test, driven by hand.
 
+pub mod bench;
 pub mod mutant;
 pub mod node;
 pub mod order;
@@ -116,7 +118,7 @@ pub fn campaign(first: u64, count: u64, mode: Mode) -> Campaign {
             mine.runs += outcome.runs;
             mine.excused += outcome.excused;
             let mut violation = outcome.violation;
-            if number % 64 == 0 && run(seed, mode).hash != outcome.hash {
+            if number.is_multiple_of(64) && run(seed, mode).hash != outcome.hash {
                 let detail = "the same seed gave another trace".to_owned();
                 violation = Some(Violation { seed, at: 0, group: 0, node: None, rule: "determinism", detail });
             }
