@@ -1,5 +1,5 @@
-//! What Steadfast's tests share: the namespace laboratory, the simulator, packets made by hand. The tests themselves are in `tests/tests`, the command
-//! that runs all of them is `tests/run`.
+//! What Steadfast's tests share: the namespace laboratory, the simulator, packets made by hand. The tests
+//! themselves are in `tests/tests`, the command that runs all of them is `tests/run`.
 
 #![forbid(unsafe_code)]
 
