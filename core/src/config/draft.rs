@@ -177,9 +177,6 @@ impl<'a> Draft<'a> {
             "skip_check_adv_addr" if flag(statement, log) => self.skip_address_check = true,
             "lower_prio_no_advert" => self.lower_prio_no_advert = switch(statement, log).map(|on| (place, on)),
             "higher_prio_send_advert" => self.higher_prio_send_advert = switch(statement, log).map(|on| (place, on)),
-            "native_ipv6" if flag(statement, log) => {
-                log.notice(place, Message::Ignored { keyword, why: "the addresses tell the family" });
-            }
             // The table says that we act upon it, so there is an arm for it; see the tests.
             _ => log.warning(place, Message::NotYet { keyword }),
         }

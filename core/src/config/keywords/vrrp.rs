@@ -226,7 +226,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     supported("skip_check_adv_addr"),
     supported("lower_prio_no_advert"),
     supported("higher_prio_send_advert"),
-    supported("native_ipv6"),
+    ignored("native_ipv6", "the addresses tell the family"),
     ignored("debug", LOGGED),
     not_yet("no_virtual_ipaddress"),
     not_yet("auth_hmac"),
