@@ -177,9 +177,15 @@ impl Daemon {
             self.receive(now);
             self.answers(now)?;
             self.news(now)?;
-            self.signals(now);
-            self.questions(now);
-            self.reloaded(now);
+            if self.polls.is_ready(self.signals.as_fd()) {
+                self.signals(now);
+            }
+            if self.control.as_ref().is_some_and(|control| self.polls.is_ready(control.as_fd())) {
+                self.questions(now);
+            }
+            if self.polls.is_ready(self.reloads.as_fd()) {
+                self.reloaded(now);
+            }
             due = self.act(now)?;
             if let Some(since) = self.stopping
                 && ((self.agent.is_idle() && !self.port.changer.is_waiting()) || now.since(since) > STOP_LIMIT)
