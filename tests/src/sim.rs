@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mutant::Mutant;
 use scenario::Scenario;
+use trace::Tally;
 use world::{Violation, World};
 
 /// What a run was.
@@ -39,6 +40,8 @@ pub struct Outcome {
     pub runs: u64,
     /// Checks of the client in which it was excused.
     pub excused: u64,
+    /// What happened how often.
+    pub tally: Tally,
     /// The rule that was broken, if one was.
     pub violation: Option<Violation>,
     /// The trace, if it was asked for.
@@ -74,6 +77,7 @@ pub fn run(seed: u64, mode: Mode) -> Outcome {
         sent: world.sent(),
         runs: world.runs,
         excused: world.order.excused,
+        tally: std::mem::take(&mut world.trace.tally),
         violation,
         trace: world.trace.lines().to_owned(),
     }
@@ -92,6 +96,8 @@ pub struct Campaign {
     pub runs: u64,
     /// Checks of the client in which it was excused.
     pub excused: u64,
+    /// What happened how often: transitions by reason, and what routers counted.
+    pub tally: Tally,
     /// Those that broke a rule; after a few no more are run.
     pub violations: Vec<Violation>,
 }
@@ -117,6 +123,7 @@ pub fn campaign(first: u64, count: u64, mode: Mode) -> Campaign {
             mine.sent += outcome.sent as u64;
             mine.runs += outcome.runs;
             mine.excused += outcome.excused;
+            add(&mut mine.tally, &outcome.tally);
             let mut violation = outcome.violation;
             if number.is_multiple_of(64) && run(seed, mode).hash != outcome.hash {
                 let detail = "the same seed gave another trace".to_owned();
@@ -135,6 +142,7 @@ pub fn campaign(first: u64, count: u64, mode: Mode) -> Campaign {
         total.sent += mine.sent;
         total.runs += mine.runs;
         total.excused += mine.excused;
+        add(&mut total.tally, &mine.tally);
         total.violations.append(&mut mine.violations);
     };
     std::thread::scope(|scope| {
@@ -143,6 +151,12 @@ pub fn campaign(first: u64, count: u64, mode: Mode) -> Campaign {
         }
     });
     total.into_inner().expect("no thread panicked")
+}
+
+fn add(total: &mut Tally, tally: &Tally) {
+    for (name, count) in tally {
+        *total.entry(name).or_default() += count;
+    }
 }
 
 /// Lines of a trace that a report shows.
@@ -157,7 +171,7 @@ pub fn report(violation: &Violation, mode: Mode) -> String {
     let tail: Vec<_> = tail.into_iter().rev().collect();
     format!(
         "seed {seed}: rule `{rule}` broken at {at} us, Virtual Router {group}, node {node:?}: {detail}\n\
-         reproduce: STEADFAST_SIM_SEED={seed} cargo test --release -p steadfast-tests --test simulation \
+         reproduce: STEADFAST_SIM_SEED={seed} cargo test --profile quick -p steadfast-tests --test simulation \
          reproduce -- --nocapture\n{scenario:?}\n{}\n",
         tail.join("\n")
     )

@@ -42,11 +42,13 @@ pub enum Mutant {
     ResignsOnYield,
     /// A new Active announces its addresses before it holds them.
     AnnouncesEarly,
+    /// Every Advertisement is sent again and again.
+    Chatters,
 }
 
 impl Mutant {
     /// All of them but the sound one.
-    pub const BROKEN: [Self; 14] = [
+    pub const BROKEN: [Self; 15] = [
         Self::RearmsOnReceive,
         Self::SwallowsAnswers,
         Self::SwallowsFarewells,
@@ -61,6 +63,7 @@ impl Mutant {
         Self::ForgetsPatience,
         Self::ResignsOnYield,
         Self::AnnouncesEarly,
+        Self::Chatters,
     ];
 
     /// The rule that it breaks first of all.
@@ -80,6 +83,7 @@ impl Mutant {
             Self::ForgetsPatience => "takeover-after-standstill",
             Self::ResignsOnYield => "advertisement",
             Self::AnnouncesEarly => "announcement",
+            Self::Chatters => "storm",
         })
     }
 
@@ -131,6 +135,7 @@ impl Mutant {
                 (Self::AnnouncesEarly, Output::Change(_, true, _)) => {
                     outbox.extend([output, Output::Announce(group, 0)]);
                 }
+                (Self::Chatters, Output::Send(_)) => outbox.extend([output; 20]),
                 _ => outbox.push(output),
             }
         }

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use steadfast_core::agent::{
-    Agent, Event, EventKind, Generation, InterfaceId, Link, Refused, RouterConfig, RouterId, Settings, State,
+    Agent, Event, EventKind, Generation, InterfaceId, Link, Refused, Report, RouterConfig, RouterId, Settings, State,
+    TrackerId, Weight,
 };
 use steadfast_core::port::{Port, drive};
 use steadfast_core::storage::Fixed;
@@ -21,9 +22,9 @@ use super::packet::{self, Heard, LONGEST};
 use super::rng::Rng;
 use super::scenario::{GROUPS, LANS, NODES, NodePlan, Scenario};
 use super::shadow::{Broken, Shadow};
-use super::trace::{Note, Trace};
+use super::trace::{Note, Tally, Trace};
 
-type Store = Fixed<GROUPS, 16, LANS, 8>;
+type Store = Fixed<GROUPS, 16, LANS, 8, GROUPS>;
 
 /// A payload on the wire, with what the simulator knows of it.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,8 @@ pub enum Input {
     Done(usize, bool, Generation, bool),
     /// Somebody removed a Virtual Router's addresses.
     Lost(usize),
+    /// What the tracker of a Virtual Router looks at works, or not.
+    Track(usize, bool),
     /// Stop as planned.
     Shutdown,
 }
@@ -121,6 +124,7 @@ pub enum Power {
 #[derive(Clone, Debug)]
 pub struct Part {
     id: RouterId,
+    tracker: Option<TrackerId>,
     /// Its state as the agent shows it.
     pub state: State,
     /// The judge of it.
@@ -177,6 +181,8 @@ pub struct Node {
     pub cable: [bool; LANS],
     /// What its kernel holds.
     pub holding: [Holding; GROUPS],
+    /// Whether what its trackers look at works, by Virtual Router.
+    pub tracked: [bool; GROUPS],
     /// Its Virtual Routers.
     pub parts: [Option<Part>; GROUPS],
     /// Switched on again as soon as it has ended.
@@ -204,6 +210,7 @@ impl Node {
             frozen_until: 0,
             cable: [true; LANS],
             holding: [Holding::default(); GROUPS],
+            tracked: [true; GROUPS],
             parts: [const { None }; GROUPS],
             restart: false,
             agent: None,
@@ -234,6 +241,16 @@ impl Node {
     fn view<T>(&self, group: usize, read: impl Fn(steadfast_core::agent::View<'_>) -> T) -> Option<T> {
         let part = self.parts[group].as_ref()?;
         self.agent.as_ref()?.view(part.id).map(read)
+    }
+
+    /// Adds what its Virtual Routers have counted.
+    pub fn count_into(&self, tally: &mut Tally) {
+        for part in self.parts.iter().flatten() {
+            let Some(view) = self.agent.as_ref().and_then(|agent| agent.view(part.id)) else { continue };
+            for (name, count) in view.counters.iter() {
+                *tally.entry(name).or_default() += count;
+            }
+        }
     }
 
     /// Whether it stands still.
@@ -271,9 +288,6 @@ impl Node {
                 let source = Scenario::source(self.index, lan, family);
                 agent.handle_source(now, interface, family, Some(source));
             }
-            if self.cable[lan] {
-                agent.handle_link(now, interface, Link::Up);
-            }
         }
         for (group, common) in scenario.groups.iter().enumerate() {
             self.parts[group] = None;
@@ -284,7 +298,7 @@ impl Node {
             let vrid = Vrid::new(common.vrid).expect("scenarios have VRIDs from 10");
             let mut settings = Settings::new(interface, family, vrid);
             settings.version = common.version;
-            settings.priority = Priority::new(told.priority).expect("scenarios have priorities from 1");
+            settings.priority = Priority::new(told.base).expect("scenarios have priorities from 1");
             settings.interval = if common.version == steadfast_core::types::Version::V2 {
                 Interval::from_seconds((told.centiseconds / 100) as u8).expect("whole seconds")
             } else {
@@ -298,12 +312,31 @@ impl Node {
             let config = RouterConfig { settings, addresses: &common.addresses, excluded: &[] };
             let id = agent.add(now, &config, self.holding[group].on).expect("the agent has room");
             self.by_router[id.index()] = group;
+            let tracker = member.weight.map(|weight| {
+                let tracker = agent.add_tracker().expect("the agent has room");
+                agent.handle_report(now, tracker, report(self.tracked[group]));
+                agent.track(now, id, tracker, Weight(weight)).expect("the agent has room");
+                tracker
+            });
             let mut shadow = Shadow::new(member, common.version, (now + startup).as_micros());
-            let state = agent.view(id).map_or(State::Initialize, |view| view.state);
-            keep(&mut self.broken, group, shadow.compare(now.as_micros(), state));
-            self.parts[group] =
-                Some(Part { id, state, shadow, spoke: at, active_since: at, rival_heard: 0, announced: 0 });
+            shadow.tracked(now.as_micros(), self.tracked[group]);
+            self.parts[group] = Some(Part {
+                id,
+                tracker,
+                state: State::Initialize,
+                shadow,
+                spoke: at,
+                active_since: at,
+                rival_heard: 0,
+                announced: 0,
+            });
         }
+        for lan in (0..LANS).filter(|lan| self.cable[*lan]) {
+            if let Some(interface) = self.interfaces[lan] {
+                agent.handle_link(now, interface, Link::Up);
+            }
+        }
+        self.compare(&agent, at);
         self.agent = Some(agent);
         self.call(at);
     }
@@ -404,6 +437,12 @@ impl Node {
                 part.shadow.lost();
                 agent.handle_lost(now, part.id);
             }
+            Input::Track(group, up) => {
+                let Some(part) = &mut self.parts[group] else { return };
+                let Some(tracker) = part.tracker else { return };
+                part.shadow.tracked(now.as_micros(), up);
+                agent.handle_report(now, tracker, report(up));
+            }
             Input::Shutdown => {
                 agent.shutdown(now);
                 for part in self.parts.iter_mut().flatten() {
@@ -411,6 +450,12 @@ impl Node {
                 }
             }
         }
+        self.compare(agent, at);
+    }
+
+    /// Compares each Virtual Router with its judge, after an input.
+    fn compare(&mut self, agent: &Agent<Store>, at: u64) {
+        let now = self.clock(at);
         for (group, part) in self.parts.iter_mut().enumerate() {
             let Some(part) = part else { continue };
             let Some(view) = agent.view(part.id) else { continue };
@@ -546,6 +591,10 @@ impl Node {
             }
         }
     }
+}
+
+fn report(up: bool) -> Report {
+    if up { Report::Up } else { Report::Down }
 }
 
 /// Keeps the first broken rule.

@@ -43,7 +43,8 @@ fn members<'w>(world: &'w World<'_>, group: usize) -> impl Iterator<Item = (&'w 
 }
 
 fn live<'w>(world: &'w World<'_>, group: usize) -> impl Iterator<Item = (&'w Node, Member)> {
-    members(world, group).filter(|(node, _)| node.power == Power::On)
+    let taken_out = move |node: &Node, member: Member| member.can_fail() && !node.tracked[group];
+    members(world, group).filter(move |(node, member)| node.power == Power::On && !taken_out(node, *member))
 }
 
 fn source(world: &World<'_>, group: usize, node: usize) -> std::net::IpAddr {

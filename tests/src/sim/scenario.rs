@@ -37,7 +37,12 @@ pub struct Group {
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
     /// Configured priority.
+    pub base: u8,
+    /// The priority that takes part in the election.
     pub priority: u8,
+    /// How a tracker bears on it, if one does: 0 takes it out while the tracker is down, a positive weight
+    /// counts while it is up, a negative one while it is down.
+    pub weight: Option<i16>,
     /// Preempt_Mode.
     pub preempt: bool,
     /// How long to put off preempting.
@@ -49,6 +54,21 @@ pub struct Member {
 }
 
 impl Member {
+    /// The same with its tracker up or down.
+    pub fn tracked(self, up: bool) -> Self {
+        let weight = match self.weight {
+            Some(weight) if (weight > 0) == up && self.base < 255 => weight,
+            _ => 0,
+        };
+        let weighted = (i16::from(self.base) + weight).clamp(1, 254) as u8;
+        Self { priority: if self.base == 255 { 255 } else { weighted }, ..self }
+    }
+
+    /// Whether its tracker takes it out when it is down.
+    pub fn can_fail(self) -> bool {
+        self.weight == Some(0)
+    }
+
     /// Advertisement_Interval.
     pub fn interval(&self) -> u64 {
         u64::from(self.centiseconds) * 10 * MS
@@ -120,6 +140,8 @@ pub enum Fault {
     Cable(usize, usize, bool),
     /// Someone removes a Virtual Router's addresses from a node that holds them.
     Deface(usize, usize),
+    /// What a node's tracker for a Virtual Router looks at works (`true`) or not.
+    Track(usize, usize, bool),
 }
 
 /// What is done to the quiet network of the second half, to measure the answer.
@@ -248,7 +270,8 @@ impl Scenario {
     fn settling_of(&self, group: usize) -> u64 {
         let members = || self.nodes.iter().filter_map(move |node| Some((node, node.members[group]?)));
         let interval = self.interval(group);
-        let skew = members().map(|(_, member)| self.skew(group, member.priority, interval)).max().unwrap_or(0);
+        let lowest = members().map(|(_, member)| member.tracked(false).priority.min(member.tracked(true).priority));
+        let skew = self.skew(group, lowest.min().unwrap_or(255), interval);
         let startup = members().map(|(node, _)| node.startup_delay).max().unwrap_or(0);
         let preempt = members().map(|(_, member)| member.preempt_delay).max().unwrap_or(0);
         let defaced = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Deface(..)));
@@ -336,8 +359,8 @@ fn groups(rng: &mut Rng, lans: usize, any_v2: bool) -> Vec<Group> {
         .collect()
 }
 
-fn node(rng: &mut Rng, groups: &[Group], base: u16) -> NodePlan {
-    let unit = u64::from(base) * 10 * MS;
+fn node(rng: &mut Rng, groups: &[Group], unit_centiseconds: u16) -> NodePlan {
+    let unit = u64::from(unit_centiseconds) * 10 * MS;
     let slow = if rng.percent(20) { 15 * MS } else { MS };
     let latency = rng.between(10, slow);
     let anywhere = rng.below(1 << 40);
@@ -345,14 +368,23 @@ fn node(rng: &mut Rng, groups: &[Group], base: u16) -> NodePlan {
     let members = groups
         .iter()
         .map(|group| {
-            let other_interval = group.version == Version::V3 && base <= 400 && rng.percent(10);
-            Some(Member {
-                priority: rng.pick(&[1, 50, 100, 100, 100, 101, 150, 200, 253, 254]),
+            let other_interval = group.version == Version::V3 && unit_centiseconds <= 400 && rng.percent(10);
+            let base = rng.pick(&[1, 50, 100, 100, 100, 101, 150, 200, 253, 254]);
+            let weight = rng.percent(20).then(|| rng.pick(&[-150, -60, -60, -20, 50, 100, 0, 0]));
+            let member = Member {
+                base,
+                priority: base,
+                weight,
                 preempt: !rng.percent(20),
                 preempt_delay: if rng.percent(10) { rng.between(1, 3 * unit) } else { 0 },
-                centiseconds: if other_interval { base * rng.pick(&[2, 4, 10]) } else { base },
+                centiseconds: if other_interval {
+                    unit_centiseconds * rng.pick(&[2, 4, 10])
+                } else {
+                    unit_centiseconds
+                },
                 checksum: rng.pick(&[ChecksumMode::Auto, ChecksumMode::PseudoHeader, ChecksumMode::Plain]),
-            })
+            };
+            Some(member.tracked(true))
         })
         .collect();
     NodePlan {
@@ -378,6 +410,7 @@ fn crown(rng: &mut Rng, nodes: &mut [NodePlan], group: usize) {
     for _ in 0..owners {
         let chosen = rng.below(count as u64) as usize;
         if let Some(member) = &mut nodes[chosen].members[group] {
+            member.base = 255;
             member.priority = 255;
         }
     }
@@ -415,7 +448,7 @@ fn faults(
         let until = at + 1 + rng.below((whole_at - at).min(8 * unit));
         let until = until.min(whole_at - 1);
         let node = rng.below(nodes.len() as u64) as usize;
-        match rng.below(10) {
+        match rng.below(11) {
             0 => faults.push((at, Fault::Weather(weather(rng, unit)))),
             1 | 2 => {
                 let mask = rng.between(1, (1 << (NODES + 1)) - 2) as u8;
@@ -444,13 +477,25 @@ fn faults(
                 let lan = groups[rng.below(groups.len() as u64) as usize].lan;
                 faults.extend([(at, Fault::Cable(node, lan, false)), (until, Fault::Cable(node, lan, true))]);
             }
-            _ => faults.push((at, Fault::Deface(node, rng.below(groups.len() as u64) as usize))),
+            9 => faults.push((at, Fault::Deface(node, rng.below(groups.len() as u64) as usize))),
+            _ => {
+                let group = rng.below(groups.len() as u64) as usize;
+                faults.push((at, Fault::Track(node, group, false)));
+                if rng.percent(60) {
+                    faults.push((until, Fault::Track(node, group, true)));
+                }
+            }
         }
     }
     // The bad times end here, for every one of them.
     let end = whole_at;
     faults.push((end, Fault::Heal));
-    for (node, _) in nodes.iter().enumerate() {
+    for (node, plan) in nodes.iter().enumerate() {
+        for (group, member) in plan.members.iter().enumerate() {
+            if member.is_some_and(Member::can_fail) {
+                faults.push((end, Fault::Track(node, group, true)));
+            }
+        }
         for lan in 0..LANS {
             faults.push((end, Fault::Cable(node, lan, true)));
         }

@@ -43,6 +43,8 @@ pub struct Shadow {
     member: Member,
     version: Version,
     started: u64,
+    /// A tracker keeps it out.
+    barred: bool,
     // Backup.
     learned: u64,
     down_at: u64,
@@ -70,6 +72,7 @@ impl Shadow {
             member,
             version,
             started: start,
+            barred: false,
             learned: member.interval(),
             down_at: 0,
             hold_until: None,
@@ -183,6 +186,21 @@ impl Shadow {
         self.answer_by = Some(self.answer_by.map_or(by, |earlier| earlier.min(by)));
     }
 
+    /// Its tracker reports. A changed priority shifts the running Active_Down_Timer by the change of its skew,
+    /// as keepalived does.
+    pub fn tracked(&mut self, now: u64, up: bool) {
+        let before = self.skew();
+        self.member = self.member.tracked(up);
+        if self.state == State::Backup {
+            let longest = now + self.down_interval();
+            self.down_at = (self.down_at + self.skew()).saturating_sub(before).min(longest);
+        }
+        self.barred = self.member.can_fail() && !up;
+        if self.barred {
+            self.stopped(now);
+        }
+    }
+
     /// The node was told to leave the election, or that its interface is down.
     pub fn stopped(&mut self, now: u64) {
         if self.state == State::Active {
@@ -213,6 +231,9 @@ impl Shadow {
     fn begun(&mut self, now: u64, actual: State) -> Result<(), Broken> {
         if now < self.started {
             return Err(("startup-delay", format!("begun {} us too early", self.started - now)));
+        }
+        if self.barred {
+            return Err(("tracker", format!("begun as {actual:?} while its tracker is down")));
         }
         // A cable that is out and in again before anything was sent: nobody could have heard it.
         self.allowance = Allowance::default();

@@ -1,6 +1,7 @@
 //! What happened in a run: a running hash of every note, so that two runs can be compared cheaply, and the
 //! notes themselves when somebody wants to read them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 
@@ -95,24 +96,32 @@ pub enum Note {
     },
 }
 
+/// How often what happened, by name.
+pub type Tally = BTreeMap<&'static str, u64>;
+
 /// The notes of one run.
 #[derive(Debug)]
 pub struct Trace {
     hash: Fnv,
     length: u64,
     lines: Option<String>,
+    /// Transitions by their reason; what routers counted is added at the end of a run.
+    pub tally: Tally,
 }
 
 impl Trace {
     /// An empty trace, which keeps lines to read if `verbose`.
     pub fn new(verbose: bool) -> Self {
-        Self { hash: Fnv(0xcbf2_9ce4_8422_2325), length: 0, lines: verbose.then(String::new) }
+        Self { hash: Fnv(0xcbf2_9ce4_8422_2325), length: 0, lines: verbose.then(String::new), tally: Tally::new() }
     }
 
     /// Adds a note of what happened at `at` microseconds.
     pub fn note(&mut self, at: u64, note: Note) {
         (at, note).hash(&mut self.hash);
         self.length += 1;
+        if let Note::Moved { reason, .. } = note {
+            *self.tally.entry(reason.as_str()).or_default() += 1;
+        }
         if let Some(lines) = &mut self.lines {
             let (seconds, micros) = (at / 1_000_000, at % 1_000_000);
             // Writing to a String does not fail.

@@ -135,6 +135,9 @@ impl<'a> World<'a> {
                 return Some(Violation { seed: self.scenario.seed, at, group, node, rule, detail });
             }
         }
+        for node in &self.nodes {
+            node.count_into(&mut self.trace.tally);
+        }
         None
     }
 
@@ -375,6 +378,17 @@ impl<'a> World<'a> {
                         return;
                     }
                     node.queue.push_back(Input::Link(lan, up));
+                    self.call(index);
+                }
+            }
+            Fault::Track(index, group, up) => {
+                let node = &mut self.nodes[index];
+                node.tracked[group] = up;
+                if let Some(member) = &mut node.plan.members[group] {
+                    *member = member.tracked(up);
+                }
+                if node.power != Power::Off {
+                    node.queue.push_back(Input::Track(group, up));
                     self.call(index);
                 }
             }
