@@ -10,7 +10,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use steadfast_tests::lab::capture::Mark;
 use steadfast_tests::lab::clock::{Stamp, ms, wait_for};
-use steadfast_tests::lab::engine::{Daemon, Engine};
+use steadfast_tests::lab::engine::{Daemon, Engine, frr_link};
 use steadfast_tests::lab::frames::{self, mac_text};
 use steadfast_tests::lab::probe::Prober;
 use steadfast_tests::lab::spec::Spec;
@@ -119,6 +119,9 @@ fn duel(spec: &Spec, pair: [Engine; 2]) {
     let mark = lan.capture.mark();
     high.terminate();
     let farewell = lan.capture.wait_advert(mark, HIGH, ms(SLACK), |advert| advert.priority == 0);
+    if pair[HIGH] == Engine::Frr {
+        lan.host(HIGH).namespace.ip(&format!("link set {} down", frr_link(spec)));
+    }
     let taken =
         lan.capture.wait_advert(mark, LOW, ms(spec.skew_ms(PRIORITIES[LOW]) + SLACK), |advert| advert.priority > 0);
     let after = taken.at.ms_since(farewell.at);

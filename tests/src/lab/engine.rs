@@ -147,12 +147,17 @@ impl Daemon {
     }
 }
 
+/// The macvlan that FRR is given; it stays up, and answers for its addresses, when vrrpd ends.
+pub fn frr_link(spec: &Spec) -> &'static str {
+    if spec.v6 { "vrrp6-1" } else { "vrrp4-1" }
+}
+
 /// FRR wants a macvlan with the virtual MAC and the addresses, made beforehand.
 #[track_caller]
 fn start_frr(lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Daemon {
     let machine = lan.host(host);
     let (namespace, vrid) = (&machine.namespace, spec.vrid);
-    let name = if spec.v6 { "vrrp6-1" } else { "vrrp4-1" };
+    let name = frr_link(spec);
     namespace.ip(&format!("link add {name} link eth0 type macvlan mode bridge"));
     namespace.ip(&format!("link set {name} addrgenmode none"));
     namespace.ip(&format!("link set {name} address {}", frames::mac_text(spec.virtual_mac())));
@@ -160,6 +165,8 @@ fn start_frr(lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Daemon {
         namespace.ip(&format!("addr add {address} dev {name}"));
     }
     namespace.ip(&format!("link set {name} up"));
+    // While FRR is Backup, Linux would answer for the macvlan's addresses from eth0.
+    namespace.sysctl("net/ipv4/conf/eth0/arp_ignore", "1");
     let mut text = format!("hostname r{host}\nlog stdout debugging\ninterface eth0\n vrrp {vrid} version 3\n");
     text.push_str(&format!(" vrrp {vrid} priority {priority}\n"));
     text.push_str(&format!(" vrrp {vrid} advertisement-interval {}\n", spec.centiseconds * 10));
