@@ -19,8 +19,8 @@ use crate::router::Router;
 use crate::storage::{Storage, Table};
 use crate::time::{Duration, Instant};
 use crate::types::{Family, Priority};
-use crate::wire::advertisement::Form;
 use crate::wire::Full;
+use crate::wire::advertisement::Form;
 
 pub use crate::router::settings::{Announcing, ChecksumMode, Settings};
 pub use trackers::{Report, TrackerId, Weight};
@@ -355,7 +355,7 @@ impl<S: Storage> Agent<S> {
         self.busy = self.busy.saturating_add(1);
         self.link(settings.interface, index);
         self.spread();
-        if self.is_up(settings.interface) {
+        if self.can_speak(index) {
             self.start(now, index, Reason::Startup);
         }
         self.settle(index);
@@ -431,8 +431,15 @@ impl<S: Storage> Agent<S> {
 
     // What follows is shared by inputs and outputs.
 
-    fn is_up(&self, interface: InterfaceId) -> bool {
-        self.interfaces.get(interface.index()).is_some_and(|interface| interface.up)
+    /// Whether the interface of a Virtual Router lets it take part.
+    fn can_speak(&self, index: usize) -> bool {
+        let interface = self.routers.get(index).map(|router| router.settings.interface.index());
+        let up = interface.and_then(|at| self.interfaces.get(at)).is_some_and(|interface| interface.up);
+        up || !self.follows_link(index)
+    }
+
+    fn follows_link(&self, index: usize) -> bool {
+        self.routers.get(index).is_some_and(|router| router.settings.track_link)
     }
 
     fn link(&mut self, interface: InterfaceId, index: usize) {
@@ -478,14 +485,13 @@ impl<S: Storage> Agent<S> {
 
     fn set_source(&mut self, now: Instant, index: usize, source: Option<IpAddr>) {
         let Some(router) = self.routers.get_mut(index) else { return };
-        let interface = router.settings.interface;
         router.source = source;
         if source.is_none() {
             self.stop(now, index, Reason::NoSourceAddress, false);
             if let Some(router) = self.routers.get_mut(index) {
                 router.mute();
             }
-        } else if self.is_up(interface) {
+        } else if self.can_speak(index) {
             self.start(now, index, Reason::SourceAddress);
         }
     }

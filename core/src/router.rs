@@ -66,6 +66,8 @@ struct Active {
     rounds: u8,
     /// The address that comes next in this round.
     cursor: u16,
+    /// Until when the next announcement waits.
+    paced_until: Option<Instant>,
     /// The second burst (`garp_master_delay`, `garp_lower_prio_delay`).
     repeat_at: Option<Instant>,
     /// The periodic refresh (`garp_master_refresh`).
@@ -240,8 +242,8 @@ impl Router {
             Machine::Initialize { start_at } => start_at,
             Machine::Backup(backup) => Some(backup.down_at),
             Machine::Active(active) => {
-                let Active { answer_at, held_back_until, repeat_at, refresh_at, .. } = active;
-                earliest([Some(active.adver_at), answer_at, held_back_until, repeat_at, refresh_at])
+                let Active { answer_at, held_back_until, paced_until, repeat_at, refresh_at, .. } = active;
+                earliest([Some(active.adver_at), answer_at, held_back_until, paced_until, repeat_at, refresh_at])
             }
         };
         let retry = match self.held {
@@ -306,6 +308,9 @@ impl Router {
         if active.held_back_until.is_some_and(|at| at <= now) {
             active.held_back_until = None;
             self.answer(now, &mut active);
+        }
+        if active.paced_until.is_some_and(|at| at <= now) {
+            active.paced_until = None;
         }
         if active.repeat_at.is_some_and(|at| at <= now) {
             active.repeat_at = None;
@@ -391,6 +396,7 @@ impl Router {
             sent: None,
             rounds: 0,
             cursor: 0,
+            paced_until: None,
             repeat_at: None,
             refresh_at: None,
             rival: None,
@@ -704,7 +710,7 @@ mod tests {
             let mut announced = 0;
             while self.router.owes_announcement(self.addresses) {
                 assert_eq!((self.router.state(), self.router.held), (State::Active, Held::Acquired));
-                assert!(self.router.announce(self.addresses).unwrap() < self.addresses);
+                assert!(self.router.announce(self.now, self.addresses).unwrap() < self.addresses);
                 announced += 1;
                 assert!(announced <= 5 * self.addresses);
             }

@@ -118,7 +118,8 @@ impl Daemon {
 
         // A coarse timer is a late Advertisement; without the setting it is only later.
         let _ = clock::set_timer_slack();
-        let port = LinuxPort::open().map_err(failed("cannot open sockets (CAP_NET_RAW and CAP_NET_ADMIN are needed)"))?;
+        let port =
+            LinuxPort::open().map_err(failed("cannot open sockets (CAP_NET_RAW and CAP_NET_ADMIN are needed)"))?;
         let monitor = Monitor::open().map_err(failed("cannot listen to the kernel's news"))?;
         let reloads = Reloads::new(file.clone()).map_err(failed("cannot prepare reloads"))?;
         let control = match Control::start(&options.control) {
@@ -210,7 +211,9 @@ impl Daemon {
         }
         self.bury();
         let interfaces = &self.port.interfaces;
-        self.port.journal.summarize(now, |at| interfaces.get(at).map_or_else(String::new, |known| known.name.to_string()));
+        self.port
+            .journal
+            .summarize(now, |at| interfaces.get(at).map_or_else(String::new, |known| known.name.to_string()));
         let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
         Ok([due, self.port.journal.due(), limit].into_iter().flatten().min())
     }

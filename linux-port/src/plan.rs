@@ -41,10 +41,6 @@ pub struct PlannedGlobals {
     pub default_interface: String,
     /// `vmac_prefix`.
     pub vmac_prefix: String,
-    /// `vrrp_garp_interval`.
-    pub arp_interval: Duration,
-    /// `vrrp_gna_interval`.
-    pub na_interval: Duration,
 }
 
 /// One `vrrp_instance`.
@@ -58,12 +54,6 @@ pub struct PlannedRouter {
     pub protocol: Protocol,
     /// `use_vmac`.
     pub virtual_mac: Option<PlannedVirtualMac>,
-    /// `higher_prio_send_advert`.
-    pub answer_higher: bool,
-    /// `skip_check_adv_addr`.
-    pub skip_address_check: bool,
-    /// Not `dont_track_primary`.
-    pub track_interface: bool,
     /// The advertised addresses; at least one, each once.
     pub addresses: Vec<PlannedAddress>,
     /// The other addresses, of either family, each once.
@@ -239,6 +229,11 @@ impl<'a> Seen<'a> {
 }
 
 fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRouter {
+    if !instance.protocol.accept && !instance.protocol.priority.is_owner() {
+        let message =
+            Message::Text("packets to the virtual addresses are accepted: `no_accept` is not carried out yet");
+        findings.add(Diagnostic { place: instance.place, severity: Severity::Warning, message });
+    }
     // The same link-local address may be wanted on several interfaces.
     let mut seen = HashSet::new();
     let mut once = |read: &VirtualAddress<'a>| {
@@ -260,9 +255,6 @@ fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRoute
             mac: read.mac,
             transmit_from_base: read.transmit_from_base,
         }),
-        answer_higher: instance.answer_higher,
-        skip_address_check: instance.skip_address_check,
-        track_interface: instance.track_interface,
         addresses,
         excluded,
     }
@@ -274,7 +266,5 @@ fn planned_globals(read: &Globals<'_>) -> PlannedGlobals {
         startup_delay: read.startup_delay,
         default_interface: read.default_interface.to_owned(),
         vmac_prefix: read.vmac_prefix.to_owned(),
-        arp_interval: read.arp_interval,
-        na_interval: read.na_interval,
     }
 }

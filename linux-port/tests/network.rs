@@ -243,7 +243,7 @@ fn a_receiver_hears_the_group_on_its_interface_and_nothing_foreign() {
         cable.client.add_address(&AddressSpec::new(cable.ours, ours, 24)).unwrap();
         let mac = cable.client.link("ours").unwrap().unwrap().mac;
         let (receiver, other) =
-            (Receiver::open(Family::V4, cable.ours).unwrap(), Receiver::open(Family::V4, cable.theirs).unwrap());
+            (receiver(Family::V4, cable.ours).unwrap(), receiver(Family::V4, cable.theirs).unwrap());
         // Another group, or for another host: never seen.
         inject(&cable, Ipv4Addr::new(224, 0, 0, 5), None, b"another group", 255);
         inject(&cable, GROUP_V4, Some(VIRTUAL), b"another host", 255);
@@ -272,7 +272,7 @@ fn a_receiver_hears_the_group_on_its_interface_and_nothing_foreign() {
 fn a_budget_leaves_the_rest_in_the_queue() {
     in_namespace(|| {
         let cable = cable();
-        let receiver = Receiver::open(Family::V4, cable.ours).unwrap();
+        let receiver = receiver(Family::V4, cable.ours).unwrap();
         for _ in 0..100 {
             inject(&cable, GROUP_V4, None, b"x", 255);
         }
@@ -288,8 +288,7 @@ fn advertisements_leave_with_any_source_and_no_copy_comes_back() {
     in_namespace(|| {
         let cable = cable();
         // Neither end has an address: the source is ours to choose.
-        let (ours, theirs) =
-            (Receiver::open(Family::V4, cable.ours).unwrap(), Receiver::open(Family::V4, cable.theirs).unwrap());
+        let (ours, theirs) = (receiver(Family::V4, cable.ours).unwrap(), receiver(Family::V4, cable.theirs).unwrap());
         let mut sender = AdvertSender::open(Family::V4).unwrap();
         for number in 0..150_u8 {
             let payload = |buffer: &mut [u8]| {
@@ -314,7 +313,7 @@ fn advertisements_leave_with_any_source_and_no_copy_comes_back() {
 fn a_message_that_fails_does_not_stop_the_batch() {
     in_namespace(|| {
         let mut cable = cable();
-        let theirs = Receiver::open(Family::V4, cable.theirs).unwrap();
+        let theirs = receiver(Family::V4, cable.theirs).unwrap();
         let (down, _) = cable.client.create_veth("down", "down1").unwrap();
         let mut sender = AdvertSender::open(Family::V4).unwrap();
         for interface in [down, cable.ours, 9_999, cable.ours, down] {
@@ -342,8 +341,7 @@ fn ipv6_advertisements_carry_source_and_hop_limit() {
             &mut Vec::new(),
             |event| matches!(event, Event::AddressAdded(address) if address.interface == cable.ours),
         );
-        let (ours, theirs) =
-            (Receiver::open(Family::V6, cable.ours).unwrap(), Receiver::open(Family::V6, cable.theirs).unwrap());
+        let (ours, theirs) = (receiver(Family::V6, cable.ours).unwrap(), receiver(Family::V6, cable.theirs).unwrap());
         let mut sender = AdvertSender::open(Family::V6).unwrap();
         // Not an address of the interface: that needs the free choice of a source.
         let source: Ipv6Addr = "fe80::5:77".parse().unwrap();
@@ -377,4 +375,13 @@ fn a_listener_hears_one_mac_address_and_not_ourselves() {
         assert!(!listener.heard().unwrap());
         assert!(frames.push_frame(cable.ours, &[0; 13]).is_err());
     });
+}
+
+/// What hears the Advertisements of a family on an interface.
+fn receiver(family: Family, interface: u32) -> std::io::Result<Receiver> {
+    let group = match family {
+        Family::V4 => IpAddr::V4(GROUP_V4),
+        Family::V6 => IpAddr::V6(GROUP_V6),
+    };
+    Receiver::open(family, interface, &[group].into())
 }

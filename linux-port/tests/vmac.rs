@@ -317,7 +317,7 @@ fn an_active_hears_another_active_with_the_same_mac_address() {
             let name = if family == Family::V4 { "vrrp.51" } else { "vrrp6.51" };
             let vmac = vmacs.ensure(name, lan.ours, mac, family == Family::V6).unwrap();
             vmac.unmute().unwrap();
-            let receiver = Receiver::open(family, lan.ours).unwrap();
+            let receiver = receiver(family, lan.ours).unwrap();
             let mut queue = ReceiveQueue::default();
             let (source, group): (IpAddr, IpAddr) = match family {
                 Family::V4 => (Ipv4Addr::new(10, 9, 0, 2).into(), GROUP_V4.into()),
@@ -414,4 +414,13 @@ fn links_of_others_are_left_alone() {
         assert_eq!(lan.client.link("vrrp.51").unwrap().unwrap().index, index);
         assert_eq!(sysctl::read("net/ipv4/conf/vrrp.51/accept_local").unwrap(), before);
     });
+}
+
+/// What hears the Advertisements of a family on an interface.
+fn receiver(family: Family, interface: u32) -> std::io::Result<Receiver> {
+    let group = match family {
+        Family::V4 => IpAddr::V4(GROUP_V4),
+        Family::V6 => IpAddr::V6(GROUP_V6),
+    };
+    Receiver::open(family, interface, &[group].into())
 }

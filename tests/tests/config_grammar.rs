@@ -39,13 +39,13 @@ fn the_defaults_are_those_of_keepalived() {
     let protocol = router.protocol;
     assert_eq!((protocol.version, protocol.family, protocol.priority.get()), (Version::V2, Family::V4, 100));
     assert_eq!(protocol.interval.duration(), Duration::from_secs(1));
-    assert!(protocol.preempt && protocol.accept && protocol.answer_lower && !protocol.strict && !router.answer_higher);
+    assert!(protocol.preempt && protocol.accept && protocol.answer_lower && !protocol.strict);
     assert_eq!((protocol.preempt_delay, protocol.down_timer_adverts), (Duration::ZERO, 3));
     assert_eq!((protocol.authentication, protocol.checksum), (Authentication::None, ChecksumMode::Auto));
     assert_eq!((protocol.source, protocol.group.to_string().as_str()), (None, "224.0.0.18"));
     assert_eq!(protocol.announcing, Announcing::default());
     assert_eq!((protocol.virtual_mac, router.virtual_mac), (false, None));
-    assert!(router.track_interface && !router.skip_address_check);
+    assert!(protocol.track_link && !protocol.skip_address_check);
     assert_eq!((router.addresses[0].prefix_len, router.addresses[0].preferred_lifetime), (32, None));
     let (plan, _) = read("");
     assert_eq!((plan.globals.vmac_prefix.as_str(), plan.globals.default_interface.as_str()), ("vrrp", "eth0"));
@@ -65,8 +65,8 @@ fn ipv6_is_version_3_whatever_is_said_globally() {
 #[test]
 fn what_is_global_holds_unless_the_instance_says_otherwise() {
     let global = "vrrp_version 3\nvrrp_garp_master_repeat 2\nvrrp_garp_master_delay 0\nvrrp_garp_master_refresh 60\n\
-        vrrp_lower_prio_no_advert\nvrrp_higher_prio_send_advert\nvrrp_down_timer_adverts 5\nvrrp_skip_check_adv_addr\n\
-        v3_checksum_as_v2";
+        vrrp_lower_prio_no_advert\nvrrp_down_timer_adverts 5\nvrrp_skip_check_adv_addr\n\
+        v3_checksum_as_v2\nvrrp_garp_interval 0.25\nvrrp_gna_interval 3";
     let inherited = router(global, "");
     let announcing = Announcing {
         repeat: 2,
@@ -76,14 +76,15 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         // As the global master values unless given.
         lower_repeat: 2,
         lower_delay: None,
+        spacing: Duration::from_millis(250),
     };
     assert_eq!(inherited.protocol.announcing, announcing);
     assert_eq!(inherited.protocol.version, Version::V3);
-    assert!(!inherited.protocol.answer_lower && inherited.answer_higher && inherited.skip_address_check);
+    assert!(!inherited.protocol.answer_lower && inherited.protocol.skip_address_check);
     assert_eq!((inherited.protocol.down_timer_adverts, inherited.protocol.checksum), (5, ChecksumMode::Plain));
 
     let own = "version 2\ngarp_master_repeat 4\ngarp_master_delay 1\ngarp_master_refresh 0\ngarp_lower_prio_repeat 0\n\
-        lower_prio_no_advert off\nhigher_prio_send_advert no\ndown_timer_adverts 3\nchecksum pseudo-header";
+        lower_prio_no_advert off\ndown_timer_adverts 3\nchecksum pseudo-header";
     let own = router(global, own);
     let announcing = Announcing {
         repeat: 4,
@@ -92,10 +93,11 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         refresh_repeat: 1,
         lower_repeat: 0,
         lower_delay: None,
+        spacing: Duration::from_millis(250),
     };
     assert_eq!(own.protocol.announcing, announcing);
     assert_eq!(own.protocol.version, Version::V2);
-    assert!(own.protocol.answer_lower && !own.answer_higher);
+    assert!(own.protocol.answer_lower);
     assert_eq!((own.protocol.down_timer_adverts, own.protocol.checksum), (3, ChecksumMode::PseudoHeader));
 }
 

@@ -27,7 +27,8 @@ impl<S: Storage> Agent<S> {
             next = self.routers.after(index);
             match link {
                 Link::Up => self.start(now, index, Reason::LinkUp),
-                Link::Down => self.stop(now, index, Reason::LinkDown, false),
+                Link::Down if self.follows_link(index) => self.stop(now, index, Reason::LinkDown, false),
+                Link::Down => {}
             }
             self.settle(index);
         }
@@ -136,7 +137,8 @@ impl<S: Storage> Agent<S> {
             Some(IpAddr::V6(first)) => first.is_unicast_link_local(),
             _ => true,
         };
-        let same_addresses = same_set(&advertisement, ours);
+        let known = settings.skip_address_check && router.active_address() == Some(envelope.source);
+        let same_addresses = known || same_set(&advertisement, ours);
         let strict = settings.strict;
         let listens = router.listens();
         if strict && !first_is_link_local {

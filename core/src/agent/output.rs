@@ -37,7 +37,7 @@ impl<S: Storage> Agent<S> {
         }
         if let Some(index) = self.owed.first(Debt::Announce) {
             let count = self.routers.address_count(index);
-            let at = self.routers.get_mut(index)?.announce(count)?;
+            let at = self.routers.get_mut(index)?.announce(now, count)?;
             let address = *self.routers.addresses(index).get(usize::from(at))?;
             self.settle(index);
             return Some(Action::Announce { router: self.routers.id(index), address });

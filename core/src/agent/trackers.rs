@@ -193,7 +193,7 @@ impl<S: Storage> Agent<S> {
 
     /// Starts a Virtual Router again if nothing keeps it from it any more.
     fn restart(&mut self, now: Instant, index: usize, reason: Reason) {
-        if self.routers.get(index).is_some_and(|router| self.is_up(router.settings.interface)) {
+        if self.can_speak(index) {
             self.start(now, index, reason);
         }
         self.settle(index);

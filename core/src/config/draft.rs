@@ -59,7 +59,6 @@ struct Draft<'a> {
     lower_priority_announced: Option<Place>,
     down_timer_adverts: Option<u8>,
     lower_prio_no_advert: Option<(Place, bool)>,
-    higher_prio_send_advert: Option<(Place, bool)>,
     skip_address_check: bool,
     dont_track_primary: bool,
     /// The first entry of `virtual_ipaddress`.
@@ -176,7 +175,6 @@ impl<'a> Draft<'a> {
             "dont_track_primary" if flag(statement, log) => self.dont_track_primary = true,
             "skip_check_adv_addr" if flag(statement, log) => self.skip_address_check = true,
             "lower_prio_no_advert" => self.lower_prio_no_advert = switch(statement, log).map(|on| (place, on)),
-            "higher_prio_send_advert" => self.higher_prio_send_advert = switch(statement, log).map(|on| (place, on)),
             // The table says that we act upon it, so there is an arm for it; see the tests.
             _ => log.warning(place, Message::NotYet { keyword }),
         }

@@ -115,8 +115,6 @@ pub struct Globals<'a> {
     pub na_interval: Duration,
     /// `vrrp_lower_prio_no_advert`: a lower priority is not answered; as `strict` unless given.
     pub(super) lower_prio_no_advert: Option<bool>,
-    /// `vrrp_higher_prio_send_advert`.
-    pub(super) higher_prio_send_advert: bool,
     /// `vrrp_skip_check_adv_addr`.
     pub(super) skip_address_check: bool,
     pub(super) announce: AnnounceOptions,
@@ -138,7 +136,6 @@ impl Default for Globals<'_> {
             checksum: ChecksumMode::Auto,
             down_timer_adverts: 3,
             lower_prio_no_advert: None,
-            higher_prio_send_advert: false,
             skip_address_check: false,
             announce: AnnounceOptions::default(),
             arp_interval: Duration::ZERO,
@@ -213,9 +210,6 @@ impl<'a> Globals<'a> {
                 }
                 "vrrp_lower_prio_no_advert" => {
                     self.lower_prio_no_advert = switch(&statement, log).or(self.lower_prio_no_advert);
-                }
-                "vrrp_higher_prio_send_advert" => {
-                    self.higher_prio_send_advert = switch(&statement, log).unwrap_or(self.higher_prio_send_advert);
                 }
                 "vrrp_skip_check_adv_addr" => self.skip_address_check = flag(&statement, log),
                 "vrrp_min_garp" => self.min_garp = switch(&statement, log).unwrap_or(self.min_garp),

@@ -26,12 +26,6 @@ pub struct Instance<'a> {
     pub protocol: Protocol,
     /// `use_vmac`.
     pub virtual_mac: Option<VirtualMac<'a>>,
-    /// `higher_prio_send_advert`: a higher priority is answered once before stepping down.
-    pub answer_higher: bool,
-    /// `skip_check_adv_addr`: the address list is compared only when the sender changes.
-    pub skip_address_check: bool,
-    /// Not `dont_track_primary`: a fault of the interface is a fault of the instance.
-    pub track_interface: bool,
     /// How many entries of `virtual_ipaddress` are advertised; the rest counts as excluded.
     pub(super) advertised: u8,
     pub(super) body: Block<'a>,
@@ -58,6 +52,10 @@ pub struct Protocol {
     pub accept: bool,
     /// `strict_mode` or `vrrp_strict`.
     pub strict: bool,
+    /// `skip_check_adv_addr`: the address list is compared only when the sender changes.
+    pub skip_address_check: bool,
+    /// Not `dont_track_primary`: a fault of the interface is a fault of the instance.
+    pub track_link: bool,
     /// `authentication` of version 2.
     pub authentication: Authentication,
     /// `checksum`, `v3_checksum_as_v2`.
@@ -92,6 +90,8 @@ impl Protocol {
             checksum: self.checksum,
             authentication: self.authentication,
             strict: self.strict,
+            skip_address_check: self.skip_address_check,
+            track_link: self.track_link,
             virtual_mac: self.virtual_mac,
             source: self.source,
             group: self.group,

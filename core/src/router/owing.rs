@@ -117,13 +117,16 @@ impl Router {
 
     pub(crate) fn owes_announcement(&self, addresses: u16) -> bool {
         match self.machine {
-            Machine::Active(active) => self.held == Held::Acquired && active.rounds > 0 && addresses > 0,
+            Machine::Active(Active { rounds, paced_until, .. }) => {
+                self.held == Held::Acquired && rounds > 0 && paced_until.is_none() && addresses > 0
+            }
             _ => false,
         }
     }
 
     /// The index of the address that is to be announced now, of `addresses`.
-    pub(crate) fn announce(&mut self, addresses: u16) -> Option<u16> {
+    pub(crate) fn announce(&mut self, now: Instant, addresses: u16) -> Option<u16> {
+        let spacing = self.settings.announcing.spacing;
         let Machine::Active(active) = &mut self.machine else { return None };
         let index = active.cursor.min(addresses.saturating_sub(1));
         active.cursor = index.saturating_add(1);
@@ -131,6 +134,7 @@ impl Router {
             active.cursor = 0;
             active.rounds = active.rounds.saturating_sub(1);
         }
+        active.paced_until = (spacing > Duration::ZERO).then(|| now + spacing);
         Some(index)
     }
 

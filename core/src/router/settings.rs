@@ -36,12 +36,22 @@ pub struct Announcing {
     pub lower_repeat: u8,
     /// The same again after this time (`garp_lower_prio_delay`).
     pub lower_delay: Option<Duration>,
+    /// The least time between two announcements (`vrrp_garp_interval`, `vrrp_gna_interval`).
+    pub spacing: Duration,
 }
 
 impl Default for Announcing {
     fn default() -> Self {
         let delay = Some(Duration::from_secs(5));
-        Self { repeat: 5, delay, refresh: None, refresh_repeat: 1, lower_repeat: 5, lower_delay: delay }
+        Self {
+            repeat: 5,
+            delay,
+            refresh: None,
+            refresh_repeat: 1,
+            lower_repeat: 5,
+            lower_delay: delay,
+            spacing: Duration::ZERO,
+        }
     }
 }
 
@@ -50,6 +60,9 @@ impl Default for Announcing {
 pub struct Settings {
     /// The interface that it speaks on.
     pub interface: InterfaceId,
+    /// A fault of the interface is a fault of the router; without it (`dont_track_primary`) an Active stays
+    /// Active on an interface that is down.
+    pub track_link: bool,
     /// The family of its Advertisements and advertised addresses.
     pub family: Family,
     /// The protocol version; version 2 only over IPv4.
@@ -72,6 +85,8 @@ pub struct Settings {
     pub authentication: Authentication,
     /// Drop Advertisements whose address list is not ours.
     pub strict: bool,
+    /// Look at the address list only of a new Active (`skip_check_adv_addr`).
+    pub skip_address_check: bool,
     /// Advertisements and announcements come from the virtual MAC address.
     pub virtual_mac: bool,
     /// Where Advertisements go and come to: 224.0.0.18 or ff02::12, unless configured otherwise.
@@ -93,6 +108,7 @@ impl Settings {
         let delay = Some(Duration::from_secs(5));
         Self {
             interface,
+            track_link: true,
             family,
             version: match family {
                 Family::V4 => Version::V2,
@@ -107,6 +123,7 @@ impl Settings {
             checksum: ChecksumMode::Auto,
             authentication: Authentication::None,
             strict: false,
+            skip_address_check: false,
             virtual_mac: false,
             group: match family {
                 Family::V4 => IpAddr::V4(GROUP_V4),
@@ -120,6 +137,7 @@ impl Settings {
                 refresh_repeat: 1,
                 lower_repeat: 5,
                 lower_delay: delay,
+                spacing: Duration::ZERO,
             },
             down_timer_adverts: 3,
             answer_lower: true,

@@ -1,8 +1,9 @@
 //! Carrying out a plan: what is new is added, what is gone hands over and goes, what has changed is changed,
 //! and the rest is left alone. A Virtual Router is recognised by what it is on the network, not by its name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use log::{error, warn};
@@ -91,12 +92,14 @@ impl Daemon {
         Ok(self.port.interfaces.add(&Name::from(name), id))
     }
 
-    /// Notes which addresses are virtual, and which families are spoken where.
+    /// Notes which addresses are virtual, and which groups are listened to where.
     fn note_addresses<'a>(&mut self, routers: impl Iterator<Item = &'a PlannedRouter>) {
         for interface in self.port.interfaces.iter_mut() {
             interface.virtual_addresses.clear();
             interface.owned.clear();
         }
+        let mut wanted_v4: HashMap<usize, BTreeSet<IpAddr>> = HashMap::new();
+        let mut wanted_v6: HashMap<usize, BTreeSet<IpAddr>> = HashMap::new();
         for router in routers {
             for address in router.all_addresses() {
                 let on = address.device.as_ref().unwrap_or(&router.interface);
@@ -108,13 +111,18 @@ impl Daemon {
                 }
             }
             let Some(at) = self.port.interfaces.at(&router.interface) else { continue };
-            let Some(interface) = self.port.interfaces.get_mut(at) else { continue };
-            match router.protocol.family {
-                Family::V4 => interface.wants_v4 = true,
-                Family::V6 => interface.wants_v6 = true,
-            }
+            let family = if router.protocol.family == Family::V4 { &mut wanted_v4 } else { &mut wanted_v6 };
+            family.entry(at).or_default().insert(router.protocol.group);
         }
         for at in 0..self.port.interfaces.len() {
+            let groups = [wanted_v4.remove(&at).unwrap_or_default(), wanted_v6.remove(&at).unwrap_or_default()];
+            let Some(interface) = self.port.interfaces.get_mut(at) else { continue };
+            // Sockets that listen to all that is wanted, and to nothing else, stay.
+            let same = [&interface.groups_v4, &interface.groups_v6] == [&groups[0], &groups[1]];
+            [interface.groups_v4, interface.groups_v6] = groups;
+            if !same {
+                self.close(at);
+            }
             self.listen(at);
         }
     }

@@ -2,7 +2,7 @@
 //! the addresses that are on them. What follows from a change is decided by the daemon; here it is only
 //! known.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -29,9 +29,9 @@ pub(super) struct Interface {
     pub(super) virtual_addresses: HashSet<IpAddr>,
     /// Those of them that this router owns.
     pub(super) owned: HashSet<IpAddr>,
-    /// Whether routers of a family speak on it.
-    pub(super) wants_v4: bool,
-    pub(super) wants_v6: bool,
+    /// The groups that routers on it listen to; none if there are none of that family.
+    pub(super) groups_v4: BTreeSet<IpAddr>,
+    pub(super) groups_v6: BTreeSet<IpAddr>,
     pub(super) receive_v4: Option<Receiver>,
     pub(super) receive_v6: Option<Receiver>,
 }
@@ -116,8 +116,8 @@ impl Interfaces {
             addresses: Vec::new(),
             virtual_addresses: HashSet::new(),
             owned: HashSet::new(),
-            wants_v4: false,
-            wants_v6: false,
+            groups_v4: BTreeSet::new(),
+            groups_v6: BTreeSet::new(),
             receive_v4: None,
             receive_v6: None,
         });

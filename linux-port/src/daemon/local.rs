@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use log::warn;
 use steadfast_core::agent::RouterId;
-use steadfast_core::types::MacAddr;
+use steadfast_core::types::{Family, MacAddr};
 
 use super::interfaces::Interfaces;
 use crate::netlink::{AddressChanger, AddressFlags, AddressSpec, Change};
@@ -152,7 +152,8 @@ pub(super) fn place(
             let other = interfaces.get(interfaces.at(device)?)?;
             Some(Place { on: other.index?, from: other.index?, mac: other.mac? })
         }
-        _ => match virtual_link {
+        // An excluded address of the other family stays on the interface below, as with keepalived.
+        _ => match virtual_link.filter(|_| Family::of(&address.address) == plan.protocol.family) {
             Some(link) => Some(Place { on: link.index, from: index, mac: virtual_mac(plan) }),
             None => Some(Place { on: index, from: index, mac: base.mac? }),
         },

@@ -181,7 +181,8 @@ impl Port<Heap> for LinuxPort {
         self.flush_advertisements();
         let Self { locals, interfaces, holders, changer, .. } = self;
         let local = locals.get_mut(router.index()).and_then(Option::as_mut);
-        let begun = local.is_some_and(|local| local.acquire(interfaces, holders, changer, (router, generation)).is_ok());
+        let begun =
+            local.is_some_and(|local| local.acquire(interfaces, holders, changer, (router, generation)).is_ok());
         if !begun {
             self.reports.push((router, generation, Err(Refused)));
         }

@@ -148,14 +148,14 @@ impl Daemon {
     pub(super) fn listen(&mut self, at: usize) {
         let Some(interface) = self.port.interfaces.get_mut(at) else { return };
         let Some(index) = interface.index else { return };
-        for (family, wanted, receiver) in [
-            (Family::V4, interface.wants_v4, &mut interface.receive_v4),
-            (Family::V6, interface.wants_v6, &mut interface.receive_v6),
+        for (family, groups, receiver) in [
+            (Family::V4, &interface.groups_v4, &mut interface.receive_v4),
+            (Family::V6, &interface.groups_v6, &mut interface.receive_v6),
         ] {
-            if !wanted || receiver.is_some() {
+            if groups.is_empty() || receiver.is_some() {
                 continue;
             }
-            match Receiver::open(family, index) {
+            match Receiver::open(family, index, groups) {
                 Ok(opened) => self.polls.add(receiver.insert(opened).as_fd()),
                 Err(error) => error!("{}: cannot listen for Advertisements: {error}", interface.name),
             }
@@ -163,7 +163,7 @@ impl Daemon {
     }
 
     /// Closes the sockets of an interface.
-    fn close(&mut self, at: usize) {
+    pub(super) fn close(&mut self, at: usize) {
         let Some(interface) = self.port.interfaces.get_mut(at) else { return };
         for receiver in [interface.receive_v4.take(), interface.receive_v6.take()].into_iter().flatten() {
             self.polls.remove(receiver.as_fd());

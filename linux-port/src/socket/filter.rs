@@ -51,6 +51,10 @@ pub(super) const ADVERTISEMENTS_V6: [I; 15] = [
     I::REJECT,
 ];
 
+/// A packet from outside to an address of this host or to any group.
+pub(super) const FROM_OUTSIDE: [I; 5] =
+    [I::load_byte(PACKET_TYPE), I::if_equal(HOST, 1, 0), I::if_equal(MULTICAST, 0, 1), I::ACCEPT, I::REJECT];
+
 /// A frame whose source is this MAC address.
 pub(super) const fn from_mac(MacAddr([a, b, c, d, e, f]): MacAddr) -> [I; 6] {
     [

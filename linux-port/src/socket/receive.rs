@@ -1,6 +1,7 @@
 //! Receiving Advertisements: one raw socket per interface and family, with its own queue, joined to the
 //! group on that interface and filtered in the kernel.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -35,35 +36,40 @@ pub struct Drained {
 }
 
 impl Receiver {
-    /// Listens on the interface with this index, which may be down and without addresses. When the interface
+    /// Listens on the interface with this index, which may be down and without addresses, to what is sent to
+    /// `groups` (of this family; the kernel allows 20) or to an address of this host. When the interface
     /// is deleted the socket is deaf for good: open another one for its successor.
     ///
     /// # Errors
     ///
     /// Of the system: no such interface, no privilege (CAP_NET_RAW), no IPv6.
-    pub fn open(family: Family, interface: u32) -> io::Result<Self> {
+    pub fn open(family: Family, interface: u32, groups: &BTreeSet<IpAddr>) -> io::Result<Self> {
         let index = i32::try_from(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
         let socket = socket::raw(family, PROTOCOL)?;
         let fd = socket.as_fd();
         // Filtered and bound before anything else: until then it hears every interface.
-        match family {
-            Family::V4 => option::attach_filter(fd, &filter::ADVERTISEMENTS_V4)?,
-            Family::V6 => option::attach_filter(fd, &filter::ADVERTISEMENTS_V6)?,
+        let usual = groups.iter().all(|group| [IpAddr::V4(GROUP_V4), IpAddr::V6(GROUP_V6)].contains(group));
+        match (family, usual) {
+            (Family::V4, true) => option::attach_filter(fd, &filter::ADVERTISEMENTS_V4)?,
+            (Family::V6, true) => option::attach_filter(fd, &filter::ADVERTISEMENTS_V6)?,
+            // Which groups they are for, the core looks at.
+            (_, false) => option::attach_filter(fd, &filter::FROM_OUTSIDE)?,
         }
         Flag::BIND_INTERFACE.set(fd, index)?;
         option::set_receive_buffer(fd, QUEUE)?;
         match family {
             Family::V4 => {
                 Flag::ALL_GROUPS_V4.set(fd, 0)?;
-                option::join(fd, IpAddr::V4(GROUP_V4), interface)?;
             }
             Family::V6 => {
                 // A kernel without the option filters by group anyway, in the program above.
                 let _ = Flag::ALL_GROUPS_V6.set(fd, 0);
                 Flag::TELL_HOPS_V6.set(fd, 1)?;
                 Flag::TELL_DESTINATION_V6.set(fd, 1)?;
-                option::join(fd, IpAddr::V6(GROUP_V6), interface)?;
             }
+        }
+        for group in groups {
+            option::join(fd, *group, interface)?;
         }
         Ok(Self { fd: socket, family, interface })
     }

@@ -55,12 +55,14 @@ impl<'a> Draft<'a> {
             preempt_delay,
             accept: self.accept_of(version, priority, strict, log),
             strict,
+            skip_address_check: self.skip_address_check || globals.skip_address_check,
+            track_link: !self.dont_track_primary,
             authentication: self.authentication_of(version, strict, log),
             checksum: self.checksum.unwrap_or(globals.checksum),
             virtual_mac: virtual_mac.is_some(),
             source: self.source_of(family, log),
             group: self.group_of(family, globals, log),
-            announcing: self.announcing_of(strict, globals, log),
+            announcing: self.announcing_of(family, strict, globals, log),
             down_timer_adverts: self.down_timer_adverts.unwrap_or(globals.down_timer_adverts),
             answer_lower: self.answer_lower(strict, globals, log),
         };
@@ -70,9 +72,6 @@ impl<'a> Draft<'a> {
             interface,
             protocol,
             virtual_mac,
-            answer_higher: self.answer_higher(strict, globals, log),
-            skip_address_check: self.skip_address_check || globals.skip_address_check,
-            track_interface: !self.dont_track_primary,
             advertised: if family == Family::V4 { MOST_V4 } else { MOST_V6 },
             body,
         })
@@ -244,7 +243,7 @@ impl<'a> Draft<'a> {
         default
     }
 
-    fn announcing_of(&self, strict: bool, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> Announcing {
+    fn announcing_of(&self, family: Family, strict: bool, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> Announcing {
         let own = &self.announce;
         let all = &globals.announce;
         let repeat_default = if globals.min_garp { 1 } else { 5 };
@@ -272,6 +271,10 @@ impl<'a> Draft<'a> {
             refresh_repeat: own.refresh_repeat.or(all.refresh_repeat).unwrap_or(1),
             lower_repeat,
             lower_delay: not_zero(lower_delay),
+            spacing: match family {
+                Family::V4 => globals.arp_interval,
+                Family::V6 => globals.na_interval,
+            },
         }
     }
 
@@ -284,18 +287,6 @@ impl<'a> Draft<'a> {
             }
             Some((_, on)) => !on,
             None => !(strict || globals.lower_prio_no_advert.unwrap_or(false)),
-        }
-    }
-
-    fn answer_higher(&self, strict: bool, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> bool {
-        match self.higher_prio_send_advert {
-            Some((place, true)) if strict => {
-                let because = "strict mode does not answer a higher priority";
-                log.warning(place, Message::NoEffect { keyword: "higher_prio_send_advert", because });
-                false
-            }
-            Some((_, on)) => on,
-            None => !strict && globals.higher_prio_send_advert,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{Keyword, ignored, not_yet, own, supported};
 
+const FAREWELL: &str = "an Active that steps down always says so once";
 const CHILD: &str = "there are no child processes";
 const FIREWALL: &str = "no firewall rules are needed";
 const BUFFERS: &str = "buffers are sized by the agent";
@@ -64,7 +65,7 @@ pub(super) const GLOBAL: &[Keyword] = &[
     supported("vrrp_gna_interval"),
     supported("vrrp_min_garp"),
     supported("vrrp_lower_prio_no_advert"),
-    supported("vrrp_higher_prio_send_advert"),
+    ignored("vrrp_higher_prio_send_advert", FAREWELL),
     supported("vrrp_down_timer_adverts"),
     supported("vrrp_skip_check_adv_addr"),
     supported("vmac_prefix"),
@@ -225,7 +226,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     supported("dont_track_primary"),
     supported("skip_check_adv_addr"),
     supported("lower_prio_no_advert"),
-    supported("higher_prio_send_advert"),
+    ignored("higher_prio_send_advert", FAREWELL),
     ignored("native_ipv6", "the addresses tell the family"),
     ignored("debug", LOGGED),
     not_yet("no_virtual_ipaddress"),
