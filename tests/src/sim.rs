@@ -11,6 +11,7 @@ pub mod mutant;
 pub mod node;
 pub mod order;
 pub mod packet;
+pub mod port;
 pub mod rng;
 pub mod scenario;
 pub mod shadow;

@@ -11,13 +11,14 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Transitions by their reason, and counters, that a campaign has to have seen.
-const REACHED: [&str; 16] = [
+const REACHED: [&str; 17] = [
     "active-resigned",
     "higher-priority",
     "interface-down",
     "interface-up",
     "no-response",
     "preempted",
+    "reconfigured",
     "shutdown",
     "tracker-down",
     "tracker-up",

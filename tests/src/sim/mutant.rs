@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use steadfast_core::agent::State;
 use steadfast_core::types::Version;
 
-use super::node::{Input, Output, Part};
+use super::node::Part;
+use super::port::{Input, Output};
 use super::scenario::{GROUPS, Member, Scenario};
 
 /// What is broken on every node of a scenario.

@@ -7,107 +7,19 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use steadfast_core::agent::{
-    Agent, Event, EventKind, Generation, InterfaceId, Link, Refused, Report, RouterConfig, RouterId, Settings, State,
-    TrackerId, Weight,
+    Agent, EventKind, InterfaceId, Link, Refused, Report, RouterConfig, RouterId, Settings, State, TrackerId, Weight,
 };
-use steadfast_core::port::{Port, drive};
-use steadfast_core::storage::Fixed;
+use steadfast_core::port::drive;
 use steadfast_core::time::{Duration, Instant};
-use steadfast_core::types::{Family, Interval, Priority, Vrid};
-use steadfast_core::wire::advertisement::Form;
-use steadfast_core::wire::{Discard, Envelope};
+use steadfast_core::types::{Family, Interval, Priority, Version, Vrid};
+use steadfast_core::wire::Discard;
 
 use super::mutant::Mutant;
-use super::packet::{self, Heard, LONGEST};
+use super::port::{Frame, Hands, Input, Output, Store};
 use super::rng::Rng;
-use super::scenario::{GROUPS, LANS, NODES, NodePlan, Scenario};
+use super::scenario::{GROUPS, Group, LANS, Member, NodePlan, Scenario};
 use super::shadow::{Broken, Shadow};
 use super::trace::{Note, Tally, Trace};
-
-type Store = Fixed<GROUPS, 16, LANS, 8, GROUPS>;
-
-/// A payload on the wire, with what the simulator knows of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame {
-    /// The sender, `NODES` for a stranger.
-    pub from: usize,
-    /// The Virtual Router that it is for.
-    pub group: usize,
-    /// The network.
-    pub lan: usize,
-    /// The IP header.
-    pub envelope: Envelope,
-    /// What it says.
-    pub heard: Heard,
-    /// Whether every receive check has to pass.
-    pub valid: bool,
-    bytes: [u8; LONGEST],
-    length: usize,
-}
-
-impl Frame {
-    /// A frame with this payload.
-    pub fn new(from: usize, group: usize, lan: usize, envelope: Envelope, payload: &[u8]) -> Self {
-        let mut bytes = [0; LONGEST];
-        bytes[..payload.len()].copy_from_slice(payload);
-        let heard = packet::read(payload).unwrap_or(Heard { vrid: 0, priority: 0, interval: 0 });
-        Self { from, group, lan, envelope, heard, valid: from < NODES, bytes, length: payload.len() }
-    }
-
-    /// The same frame with another priority.
-    pub fn with_priority(mut self, priority: u8) -> Self {
-        packet::set_priority(&mut self.bytes, priority);
-        self.heard.priority = priority;
-        self
-    }
-
-    fn payload(&self) -> &[u8] {
-        &self.bytes[..self.length]
-    }
-}
-
-/// What waits until the node runs.
-#[derive(Clone, Copy, Debug)]
-pub enum Input {
-    /// A frame, by number.
-    Frame(usize),
-    /// The state of a network's cable.
-    Link(usize, bool),
-    /// A report on an acquisition (`true`) or release of a Virtual Router.
-    Done(usize, bool, Generation, bool),
-    /// Somebody removed a Virtual Router's addresses.
-    Lost(usize),
-    /// What the tracker of a Virtual Router looks at works, or not.
-    Track(usize, bool),
-    /// Stop as planned.
-    Shutdown,
-}
-
-/// What a node does to the world.
-#[derive(Clone, Copy, Debug)]
-pub enum Output {
-    /// An Advertisement.
-    Send(Frame),
-    /// Addresses of a Virtual Router to be taken off (`false`) or put on.
-    Change(usize, bool, Generation),
-    /// An announcement of one address of a Virtual Router.
-    Announce(usize, usize),
-    /// An event.
-    Tell(usize, Event),
-}
-
-impl Output {
-    /// Its place in the order of a drain.
-    pub fn rank(&self) -> u8 {
-        match self {
-            Self::Send(_) => 0,
-            Self::Change(_, false, _) => 1,
-            Self::Change(_, true, _) => 2,
-            Self::Announce(..) => 3,
-            Self::Tell(..) => 4,
-        }
-    }
-}
 
 /// Whether a node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -293,22 +205,7 @@ impl Node {
             self.parts[group] = None;
             let Some(member) = self.plan.members[group] else { continue };
             let Some(interface) = self.interfaces[common.lan] else { continue };
-            let told = self.mutant.configure(member, common.version);
-            let family = Family::of(&common.addresses[0]);
-            let vrid = Vrid::new(common.vrid).expect("scenarios have VRIDs from 10");
-            let mut settings = Settings::new(interface, family, vrid);
-            settings.version = common.version;
-            settings.priority = Priority::new(told.base).expect("scenarios have priorities from 1");
-            settings.interval = if common.version == steadfast_core::types::Version::V2 {
-                Interval::from_seconds((told.centiseconds / 100) as u8).expect("whole seconds")
-            } else {
-                Interval::from_centiseconds(told.centiseconds).expect("at most 4095")
-            };
-            settings.preempt = told.preempt;
-            settings.preempt_delay = Duration::from_micros(told.preempt_delay);
-            settings.checksum = told.checksum;
-            settings.virtual_mac = common.virtual_mac;
-            settings.announcing.repeat = self.plan.rounds;
+            let settings = self.settings(common, member, interface);
             let config = RouterConfig { settings, addresses: &common.addresses, excluded: &[] };
             let id = agent.add(now, &config, self.holding[group].on).expect("the agent has room");
             self.by_router[id.index()] = group;
@@ -339,6 +236,26 @@ impl Node {
         self.compare(&agent, at);
         self.agent = Some(agent);
         self.call(at);
+    }
+
+    /// What the agent is told that a Virtual Router is.
+    fn settings(&self, common: &Group, member: Member, interface: InterfaceId) -> Settings {
+        let told = self.mutant.configure(member, common.version);
+        let family = Family::of(&common.addresses[0]);
+        let vrid = Vrid::new(common.vrid).expect("scenarios have VRIDs from 10");
+        let mut settings = Settings::new(interface, family, vrid);
+        settings.version = common.version;
+        settings.priority = Priority::new(told.base).expect("scenarios have priorities from 1");
+        settings.interval = match common.version {
+            Version::V2 => Interval::from_seconds((told.centiseconds / 100) as u8).expect("whole seconds"),
+            Version::V3 => Interval::from_centiseconds(told.centiseconds).expect("at most 4095"),
+        };
+        settings.preempt = told.preempt;
+        settings.preempt_delay = Duration::from_micros(told.preempt_delay);
+        settings.checksum = told.checksum;
+        settings.virtual_mac = common.virtual_mac;
+        settings.announcing.repeat = self.plan.rounds;
+        settings
     }
 
     /// It is gone: by a crash, or because it has ended.
@@ -387,7 +304,7 @@ impl Node {
             self.drive(agent, at, now, scenario, trace, outbox);
         }
         while let Some(input) = self.queue.pop_front() {
-            self.take(agent, at, now, input, frames, trace);
+            self.take(agent, at, now, input, scenario, frames, trace);
         }
         if at < self.muted_until {
             self.wake_at = self.muted_until;
@@ -410,6 +327,7 @@ impl Node {
         at: u64,
         now: Instant,
         input: Input,
+        scenario: &Scenario,
         frames: &[Frame],
         trace: &mut Trace,
     ) {
@@ -436,6 +354,20 @@ impl Node {
                 let Some(part) = &mut self.parts[group] else { return };
                 part.shadow.lost();
                 agent.handle_lost(now, part.id);
+            }
+            Input::Reload(group) => {
+                let (Some(member), Some(part)) = (self.plan.members[group], &self.parts[group]) else { return };
+                let id = part.id;
+                let common = &scenario.groups[group];
+                let Some(interface) = self.interfaces[common.lan] else { return };
+                let settings = self.settings(common, member, interface);
+                let config = RouterConfig { settings, addresses: &common.addresses, excluded: &[] };
+                agent.reconfigure(now, id, &config).expect("it is the same Virtual Router");
+                if let Some(part) = &mut self.parts[group] {
+                    // An interval that has become shorter counts from here.
+                    part.spoke = at;
+                    part.shadow.reloaded(now.as_micros(), member.tracked(self.tracked[group]));
+                }
             }
             Input::Track(group, up) => {
                 let Some(part) = &mut self.parts[group] else { return };
@@ -602,58 +534,4 @@ fn keep(broken: &mut Option<(usize, Broken)>, group: usize, result: Result<(), B
     if let Err(rule) = result {
         broken.get_or_insert((group, rule));
     }
-}
-
-/// The port: every verb becomes an output.
-struct Hands<'a> {
-    node: usize,
-    by_router: [usize; GROUPS],
-    scenario: &'a Scenario,
-    outbox: &'a mut Vec<Output>,
-}
-
-impl Hands<'_> {
-    fn group(&self, router: RouterId) -> usize {
-        self.by_router[router.index()]
-    }
-}
-
-impl Port<Store> for Hands<'_> {
-    fn advertise(
-        &mut self,
-        agent: &Agent<Store>,
-        router: RouterId,
-        _interface: InterfaceId,
-        priority: Option<Priority>,
-        form: Form,
-    ) {
-        let group = self.group(router);
-        let common = &self.scenario.groups[group];
-        let mut buffer = [0; LONGEST];
-        let length = agent.emit(router, priority, form, &mut buffer).expect("the buffer is long enough");
-        let source = Scenario::source(self.node, common.lan, Family::of(&common.addresses[0]));
-        let envelope = packet::envelope(source);
-        self.outbox.push(Output::Send(Frame::new(self.node, group, common.lan, envelope, &buffer[..length])));
-    }
-
-    fn acquire(&mut self, _agent: &Agent<Store>, router: RouterId, generation: Generation) {
-        self.outbox.push(Output::Change(self.group(router), true, generation));
-    }
-
-    fn release(&mut self, _agent: &Agent<Store>, router: RouterId, generation: Generation) {
-        self.outbox.push(Output::Change(self.group(router), false, generation));
-    }
-
-    fn announce(&mut self, _agent: &Agent<Store>, router: RouterId, address: IpAddr) {
-        let group = self.group(router);
-        let addresses = &self.scenario.groups[group].addresses;
-        let index = addresses.iter().position(|known| *known == address).expect("one of its addresses");
-        self.outbox.push(Output::Announce(group, index));
-    }
-
-    fn notify(&mut self, _agent: &Agent<Store>, event: &Event) {
-        self.outbox.push(Output::Tell(self.group(event.router), *event));
-    }
-
-    fn retired(&mut self, _router: RouterId) {}
 }

@@ -142,6 +142,9 @@ pub enum Fault {
     Deface(usize, usize),
     /// What a node's tracker for a Virtual Router looks at works (`true`) or not.
     Track(usize, usize, bool),
+    /// A node's configuration of a Virtual Router changes: priority, Preempt_Mode, interval (which is not
+    /// longer than the longest that there is already).
+    Reload(usize, usize, u8, bool, u16),
 }
 
 /// What is done to the quiet network of the second half, to measure the answer.
@@ -270,8 +273,8 @@ impl Scenario {
     fn settling_of(&self, group: usize) -> u64 {
         let members = || self.nodes.iter().filter_map(move |node| Some((node, node.members[group]?)));
         let interval = self.interval(group);
-        let lowest = members().map(|(_, member)| member.tracked(false).priority.min(member.tracked(true).priority));
-        let skew = self.skew(group, lowest.min().unwrap_or(255), interval);
+        // Trackers and new configurations can lower any priority.
+        let skew = self.skew(group, 1, interval);
         let startup = members().map(|(node, _)| node.startup_delay).max().unwrap_or(0);
         let preempt = members().map(|(_, member)| member.preempt_delay).max().unwrap_or(0);
         let defaced = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Deface(..)));
@@ -448,7 +451,7 @@ fn faults(
         let until = at + 1 + rng.below((whole_at - at).min(8 * unit));
         let until = until.min(whole_at - 1);
         let node = rng.below(nodes.len() as u64) as usize;
-        match rng.below(11) {
+        match rng.below(12) {
             0 => faults.push((at, Fault::Weather(weather(rng, unit)))),
             1 | 2 => {
                 let mask = rng.between(1, (1 << (NODES + 1)) - 2) as u8;
@@ -478,6 +481,14 @@ fn faults(
                 faults.extend([(at, Fault::Cable(node, lan, false)), (until, Fault::Cable(node, lan, true))]);
             }
             9 => faults.push((at, Fault::Deface(node, rng.below(groups.len() as u64) as usize))),
+            10 => {
+                let group = rng.below(groups.len() as u64) as usize;
+                let interval = nodes[node].members[group].map_or(100, |member| member.centiseconds);
+                let other = nodes[rng.below(nodes.len() as u64) as usize].members[group];
+                let interval = other.map_or(interval, |other| other.centiseconds);
+                let priority = rng.pick(&[1, 50, 100, 100, 101, 150, 254, 255]);
+                faults.push((at, Fault::Reload(node, group, priority, rng.percent(80), interval)));
+            }
             _ => {
                 let group = rng.below(groups.len() as u64) as usize;
                 faults.push((at, Fault::Track(node, group, false)));

@@ -49,6 +49,7 @@ pub struct Shadow {
     learned: u64,
     down_at: u64,
     hold_until: Option<u64>,
+    followed: bool,
     patient: bool,
     // Active.
     sent: Option<u64>,
@@ -76,6 +77,7 @@ impl Shadow {
             learned: member.interval(),
             down_at: 0,
             hold_until: None,
+            followed: false,
             patient: false,
             sent: None,
             answer_by: None,
@@ -108,6 +110,7 @@ impl Shadow {
         self.learned = learned;
         self.down_at = now + self.down_interval();
         self.hold_until = None;
+        self.followed = false;
         self.patient = false;
         self.answer_by = None;
     }
@@ -154,12 +157,14 @@ impl Shadow {
         if heard.priority < priority && (preempt || priority == 255) {
             let until = *self.hold_until.get_or_insert(now + preempt_delay);
             if until <= now {
+                self.followed = true;
                 return;
             }
         } else {
             self.hold_until = None;
         }
         self.patient = false;
+        self.followed = true;
         if self.version == Version::V3 {
             self.learned = heard.interval;
         }
@@ -174,6 +179,7 @@ impl Shadow {
         } else if heard.priority > own || (heard.priority == own && outranks) {
             let learned = if self.version == Version::V3 { heard.interval } else { self.member.interval() };
             self.backup(now, learned);
+            self.followed = true;
             self.allowance = Allowance { farewells: self.forms(), resignations: 0 };
             self.allow(now, 1);
         } else {
@@ -198,6 +204,28 @@ impl Shadow {
         self.barred = self.member.can_fail() && !up;
         if self.barred {
             self.stopped(now);
+        }
+    }
+
+    /// It is configured anew. The learned interval stays, the Active_Down_Timer is shifted by the change of its
+    /// skew; the Adver_Timer is met an interval from now at the latest. A new owner becomes Active.
+    pub fn reloaded(&mut self, now: u64, member: Member) {
+        let before = self.skew();
+        self.allow(now, SECOND / member.interval());
+        let was_owner = std::mem::replace(&mut self.member, member).base == 255;
+        match self.state {
+            State::Initialize => {}
+            State::Backup if member.base == 255 && !was_owner => self.active(now),
+            State::Backup => {
+                if !self.followed {
+                    self.learned = member.interval();
+                }
+                let longest = now + self.down_interval();
+                self.down_at = (self.down_at + self.skew()).saturating_sub(before).min(longest);
+            }
+            State::Active => {
+                self.sent = self.sent.map(|_| now);
+            }
         }
     }
 

@@ -8,11 +8,12 @@ use steadfast_core::agent::{Generation, State};
 use steadfast_core::types::{Family, Version};
 
 use super::mutant::Mutant;
-use super::node::{Frame, Input, Node, Output, Power};
+use super::node::{Node, Power};
 use super::order::Order;
 use super::packet::{self, Packet};
+use super::port::{Frame, Input, Output};
 use super::rng::Rng;
-use super::scenario::{Fault, GROUPS, LANS, NODES, Scenario, Trial, Weather};
+use super::scenario::{Fault, GROUPS, LANS, Member, NODES, Scenario, Trial, Weather};
 use super::shadow::Broken;
 use super::trace::{Note, Trace};
 
@@ -378,6 +379,19 @@ impl<'a> World<'a> {
                         return;
                     }
                     node.queue.push_back(Input::Link(lan, up));
+                    self.call(index);
+                }
+            }
+            Fault::Reload(index, group, base, preempt, centiseconds) => {
+                let node = &mut self.nodes[index];
+                let up = node.tracked[group];
+                if let Some(member) = &mut node.plan.members[group] {
+                    *member = Member { base, preempt, centiseconds, ..*member }.tracked(up);
+                }
+                if let Some(part) = &mut node.parts[group] {
+                    // Until it runs, it knows nothing of a shorter interval.
+                    part.spoke = part.spoke.max(self.at);
+                    node.queue.push_back(Input::Reload(group));
                     self.call(index);
                 }
             }
