@@ -38,7 +38,7 @@ fn main() {
                 if !thorough() && rate == 2 && (spec.version == 3 || spec.pass) {
                     continue;
                 }
-                let (spec, duration) = (spec.clone(), seconds(4));
+                let (spec, duration) = (spec.clone(), seconds(3));
                 trials.push(Trial::test(format!("{}-{name}-{rate}-a-second", spec.name()), move || {
                     one_kind(&spec, name, rate, duration);
                     Ok(())

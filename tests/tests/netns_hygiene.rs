@@ -168,7 +168,9 @@ fn broken_file_changes_nothing(spec: &Spec) {
     let good = spec.text(200);
     let (mark, begun) = (lan.capture.mark(), Stamp::now());
     let logged = daemon.process.log().lines().count();
-    for broken in [good.replace("priority 200", "priority many"), good.replacen('}', "", 2), "\0{{{\n".to_owned()] {
+    for broken in
+        [good.replace("virtual_router_id 51", "virtual_router_id 300"), good.replacen('}', "", 2), "\0{{{\n".to_owned()]
+    {
         let lines = daemon.process.log().lines().count();
         daemon.reload(&broken);
         wait_for("a word about the broken file", PATIENCE, || {

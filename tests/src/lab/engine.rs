@@ -53,7 +53,10 @@ impl Daemon {
         let folder = lan.folder();
         let configuration = folder.join(format!("{host}.conf"));
         fs::write(&configuration, text).expect("a configuration can be written");
-        let (control, log) = (folder.join(format!("{host}.sock")), folder.join(format!("{host}.log")));
+        // A folder of its own, where Steadfast also notes what it has changed.
+        let run = folder.join(format!("run{host}"));
+        fs::create_dir_all(&run).expect("a folder can be made");
+        let (control, log) = (run.join("control.sock"), folder.join(format!("{host}.log")));
         let namespace = &lan.host(host).namespace;
         let mut command = match engine {
             Engine::Steadfast => {

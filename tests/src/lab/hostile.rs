@@ -199,6 +199,11 @@ pub fn kinds(spec: &Spec, attacker: impl Into<Station>, active: impl Into<Statio
     let (attacker, active) = (attacker.into(), active.into());
     let base = Forge::new(spec, attacker, DEPOSES);
     let valid = Forge::new(spec, attacker, VALID);
+    let nobody = Station {
+        mac: active.mac,
+        v4: Ipv4Addr::new(10, 9, 0, 99),
+        link_local: "fe80::99".parse().expect("an address"),
+    };
     let kind = |name, counter, forge: Forge| Kind { name, counter, frame: forge.frame() };
     let mut all = vec![
         kind("ttl-254", Some("ip-ttl-errors"), base.clone().but(|f| f.ttl = 254)),
@@ -213,6 +218,7 @@ pub fn kinds(spec: &Spec, attacker: impl Into<Station>, active: impl Into<Statio
         kind("vrid-0", Some("vrid-errors"), base.clone().but(|f| f.vrid = 0)),
         kind("trailing-1200-bytes", Some("packet-length-errors"), base.clone().but(|f| f.length = Some(1220))),
         kind("unicast", Some("steadfast-destination-errors"), base.clone().but(|f| to(f, active))),
+        kind("foreign-unicast", None, base.clone().but(|f| to(f, nobody))),
         kind(
             "own-source",
             None,
