@@ -304,7 +304,7 @@ impl Node {
             self.drive(agent, at, now, scenario, trace, outbox);
         }
         while let Some(input) = self.queue.pop_front() {
-            self.take(agent, at, now, input, scenario, frames, trace);
+            self.take(agent, at, input, scenario, frames, trace);
         }
         if at < self.muted_until {
             self.wake_at = self.muted_until;
@@ -325,12 +325,12 @@ impl Node {
         &mut self,
         agent: &mut Agent<Store>,
         at: u64,
-        now: Instant,
         input: Input,
         scenario: &Scenario,
         frames: &[Frame],
         trace: &mut Trace,
     ) {
+        let now = self.clock(at);
         match input {
             Input::Frame(number) => self.hear(agent, at, now, &frames[number], trace),
             Input::Link(lan, up) => {
