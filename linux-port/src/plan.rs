@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::Arc;
 
 use steadfast_core::config::{
     self, Config, Diagnostic, Globals, Instance, Message, Place, Protocol, Severity, VirtualAddress,
@@ -27,7 +28,7 @@ pub struct Plan {
     pub globals: PlannedGlobals,
     /// The virtual routers, in the order of the file; names, and interface with family and VRID, are
     /// there once.
-    pub routers: Vec<PlannedRouter>,
+    pub routers: Vec<Arc<PlannedRouter>>,
 }
 
 /// What holds for all virtual routers.
@@ -187,7 +188,7 @@ pub fn parse(bytes: &[u8], findings: &mut Findings) -> Option<Plan> {
                 if let Some(duplicate) = seen.instance(&instance) {
                     findings.add(duplicate);
                 } else {
-                    routers.push(planned(&instance, findings));
+                    routers.push(Arc::new(planned(&instance, findings)));
                 }
             }
             Err(left_out) => {

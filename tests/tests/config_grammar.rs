@@ -1,6 +1,8 @@
 //! What the keywords of keepalived.conf come to: defaults, inheritance, and the rules between them; and
 //! what `steadfast check` makes of files that cannot be read.
 
+use std::sync::Arc;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +28,7 @@ fn router(global: &str, lines: &str) -> PlannedRouter {
         "vrrp_instance A {{\ninterface lan0\nvirtual_router_id 7\n{address}\n{lines}\n}}\nglobal_defs {{\n{global}\n}}\n"
     );
     let (mut plan, messages) = read(&text);
-    plan.routers.pop().unwrap_or_else(|| panic!("{messages:?}"))
+    plan.routers.pop().map(Arc::unwrap_or_clone).unwrap_or_else(|| panic!("{messages:?}"))
 }
 
 fn seconds(seconds: u64) -> Option<Duration> {

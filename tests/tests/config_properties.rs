@@ -177,7 +177,7 @@ proptest! {
         );
         let text = format!("{}vrrp_instance bad {{\n{}\n}}\n{}", good("before", 1), inside.join(" "), good("after", 2));
         let (plan, _) = whole(text.as_bytes());
-        let names: Vec<_> = plan.unwrap().routers.into_iter().map(|router| router.name).collect();
+        let names: Vec<_> = plan.unwrap().routers.iter().map(|router| router.name.clone()).collect();
         prop_assert_eq!(names.first().map(String::as_str), Some("before"));
         prop_assert_eq!(names.last().map(String::as_str), Some("after"));
     }

@@ -52,7 +52,7 @@ impl Daemon {
             }
         }
         let planned: Vec<(Option<RouterId>, Arc<PlannedRouter>)> =
-            routers.into_iter().map(|planned| (running.remove(&identity(&planned)), Arc::new(planned))).collect();
+            routers.into_iter().map(|planned| (running.remove(&identity(&planned)), planned)).collect();
 
         // Before anything is added: whoever takes the place of one that goes may have its VRID.
         for gone in running.into_values() {
@@ -228,6 +228,9 @@ impl Daemon {
 
     /// Leaves the machine as it was.
     pub(super) fn leave(&mut self) {
+        if self.port.retired.iter().any(|local| local.virtual_link.is_some()) {
+            std::thread::sleep(super::HANDOVER);
+        }
         if let Err(error) = self.vmacs.close() {
             warn!("the settings of virtual MAC addresses cannot all be restored: {error}");
         }
