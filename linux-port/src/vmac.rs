@@ -159,6 +159,11 @@ impl Vmacs {
         result
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Removes all of them: the machine is as it was.
     ///
     /// # Errors
