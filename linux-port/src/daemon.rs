@@ -216,10 +216,7 @@ impl Daemon {
         if self.stopping.is_none() {
             self.bury();
         }
-        let interfaces = &self.port.interfaces;
-        self.port
-            .journal
-            .summarize(now, |at| interfaces.get(at).map_or_else(String::new, |known| known.name.to_string()));
+        self.port.summarize(now);
         let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
         Ok([due, self.port.journal.due(), limit].into_iter().flatten().min())
     }

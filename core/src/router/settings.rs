@@ -40,18 +40,22 @@ pub struct Announcing {
     pub spacing: Duration,
 }
 
+impl Announcing {
+    /// keepalived's defaults: five rounds at once, five more after five seconds.
+    pub const DEFAULT: Self = Self {
+        repeat: 5,
+        delay: Some(Duration::from_secs(5)),
+        refresh: None,
+        refresh_repeat: 1,
+        lower_repeat: 5,
+        lower_delay: Some(Duration::from_secs(5)),
+        spacing: Duration::ZERO,
+    };
+}
+
 impl Default for Announcing {
     fn default() -> Self {
-        let delay = Some(Duration::from_secs(5));
-        Self {
-            repeat: 5,
-            delay,
-            refresh: None,
-            refresh_repeat: 1,
-            lower_repeat: 5,
-            lower_delay: delay,
-            spacing: Duration::ZERO,
-        }
+        Self::DEFAULT
     }
 }
 
@@ -105,7 +109,6 @@ impl Settings {
     /// The defaults of RFC 9568 section 6.1 (Accept_Mode as in keepalived: on), version 2 for IPv4 and 3 for
     /// IPv6.
     pub const fn new(interface: InterfaceId, family: Family, vrid: Vrid) -> Self {
-        let delay = Some(Duration::from_secs(5));
         Self {
             interface,
             track_link: true,
@@ -130,15 +133,7 @@ impl Settings {
                 Family::V6 => IpAddr::V6(GROUP_V6),
             },
             source: None,
-            announcing: Announcing {
-                repeat: 5,
-                delay,
-                refresh: None,
-                refresh_repeat: 1,
-                lower_repeat: 5,
-                lower_delay: delay,
-                spacing: Duration::ZERO,
-            },
+            announcing: Announcing::DEFAULT,
             down_timer_adverts: 3,
             answer_lower: true,
         }

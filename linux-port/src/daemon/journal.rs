@@ -29,10 +29,19 @@ pub(super) enum Nuisance {
     SendFailed,
 }
 
-/// The lines about nuisances, by interface.
+/// Where it happened: the number of an interface or of a Virtual Router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum At {
+    Interface(usize),
+    Router(usize),
+    /// It is gone.
+    Nowhere,
+}
+
+/// What was said, so that not all of it is said again.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    limiter: Limiter<usize, Nuisance>,
+    limiter: Limiter<At, Nuisance>,
     /// By router: since when its lines are counted, how many there were, and transitions without one.
     transitions: HashMap<usize, (Instant, u32, u64)>,
 }
@@ -40,7 +49,7 @@ pub(super) struct Journal {
 impl Journal {
     /// A packet from `source` was discarded on the interface number `at`, named `interface`.
     pub(super) fn discarded(&mut self, now: Instant, at: usize, interface: &str, source: IpAddr, discard: Discard) {
-        if self.limiter.note(now, at, Nuisance::Discarded(discard)) {
+        if self.limiter.note(now, At::Interface(at), Nuisance::Discarded(discard)) {
             warn!("{interface}: discarded an Advertisement from {source}: {}", reason(discard));
         }
     }
@@ -66,7 +75,7 @@ impl Journal {
                 }
             }
             EventKind::DualActive { rival } => {
-                if self.limiter.note(now, at, Nuisance::DualActive) {
+                if self.limiter.note(now, At::Router(at), Nuisance::DualActive) {
                     warn!("{name}: {rival} is Active too; the network was, or is, split");
                 }
             }
@@ -75,20 +84,21 @@ impl Journal {
 
     /// Somebody else took `address` away from the Virtual Router `name`.
     pub(super) fn address_lost(&mut self, now: Instant, at: usize, name: &str, address: IpAddr) {
-        if self.limiter.note(now, at, Nuisance::AddressLost) {
+        if self.limiter.note(now, At::Router(at), Nuisance::AddressLost) {
             warn!("{name}: {address} was removed by somebody else; it is put back");
         }
     }
 
     /// A message could not be sent on the interface number `at`, named `interface`.
     pub(super) fn send_failed(&mut self, now: Instant, at: Option<usize>, interface: Option<&str>, error: &io::Error) {
-        if self.limiter.note(now, at.unwrap_or(usize::MAX), Nuisance::SendFailed) {
+        let place = at.map_or(At::Nowhere, At::Interface);
+        if self.limiter.note(now, place, Nuisance::SendFailed) {
             warn!("{}: cannot send: {error}", interface.unwrap_or("an interface that is gone"));
         }
     }
 
     /// Writes the summaries that are due.
-    pub(super) fn summarize(&mut self, now: Instant, name: impl Fn(usize) -> String) {
+    pub(super) fn summarize(&mut self, now: Instant, name: impl Fn(At) -> String) {
         while let Some(summary) = self.limiter.summary(now) {
             let (at, count) = (name(summary.router), summary.count);
             match summary.kind {
@@ -100,6 +110,12 @@ impl Journal {
                 Nuisance::SendFailed => warn!("{count} more messages could not be sent"),
             }
         }
+    }
+
+    /// The Virtual Router number `at` is gone: the next one of that number is another.
+    pub(super) fn forget(&mut self, at: usize) {
+        self.limiter.forget(At::Router(at));
+        self.transitions.remove(&at);
     }
 
     /// When [`Journal::summarize`] will have something to write.

@@ -14,7 +14,7 @@ use steadfast_core::wire::advertisement::Form;
 use steadfast_core::wire::{Full, arp, ip, ndisc};
 
 use super::interfaces::Interfaces;
-use super::journal::Journal;
+use super::journal::{At, Journal};
 use super::local::{Holders, Local, Place};
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
@@ -96,6 +96,19 @@ impl LinuxPort {
         self.flush_advertisements();
         let sent = self.frames.flush();
         self.sent(sent);
+    }
+
+    /// Logs what has been counted since, if it is time to.
+    pub(super) fn summarize(&mut self, now: Instant) {
+        let Self { journal, interfaces, locals, .. } = self;
+        journal.summarize(now, |at| {
+            let name = match at {
+                At::Interface(at) => interfaces.get(at).map(|known| &known.name),
+                At::Router(at) => locals.get(at).and_then(Option::as_ref).map(|local| &local.name),
+                At::Nowhere => None,
+            };
+            name.map_or_else(|| "what is gone now".into(), ToString::to_string)
+        });
     }
 
     fn flush_advertisements(&mut self) {
@@ -209,6 +222,7 @@ impl Port<Heap> for LinuxPort {
 
     fn retired(&mut self, router: RouterId) {
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
+            self.journal.forget(router.index());
             self.retired.push(local);
         }
     }
