@@ -226,9 +226,11 @@ pub enum Action {
     Retired(RouterId),
 }
 
-/// A Virtual Router to be: its settings and addresses.
+/// A Virtual Router to be: where it is, its settings and its addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterConfig<'a> {
+    /// The interface that it speaks on.
+    pub interface: InterfaceId,
     /// Everything but the addresses.
     pub settings: Settings,
     /// The addresses in its Advertisements: 1 to 255, all of its family.
@@ -335,11 +337,11 @@ impl<S: Storage> Agent<S> {
     pub fn add(&mut self, now: Instant, config: &RouterConfig<'_>, held: bool) -> Result<RouterId, AddError> {
         let settings = config.settings;
         check_addresses(config)?;
-        let interface = self.interfaces.get(settings.interface.index()).ok_or(AddError::Interface)?;
+        let interface = self.interfaces.get(config.interface.index()).ok_or(AddError::Interface)?;
         let source = settings.source.or(interface.source(settings.family));
         if self
             .routers
-            .find(settings.interface, settings.family, settings.vrid)
+            .find(config.interface, settings.family, settings.vrid)
             .is_some_and(|index| self.routers.get(index).is_some_and(|router| !router.retiring))
         {
             return Err(AddError::Duplicate);
@@ -351,9 +353,13 @@ impl<S: Storage> Agent<S> {
             self.trackers.grow(count)?;
             self.events.grow(count);
         }
-        let index = self.routers.insert(Router::new(settings, source, held), config.addresses, config.excluded)?;
+        let index = self.routers.insert(
+            Router::new(config.interface, settings, source, held),
+            config.addresses,
+            config.excluded,
+        )?;
         self.busy = self.busy.saturating_add(1);
-        self.link(settings.interface, index);
+        self.link(config.interface, index);
         self.spread();
         if self.can_speak(index) {
             self.start(now, index, Reason::Startup);
@@ -368,13 +374,13 @@ impl<S: Storage> Agent<S> {
         let index = self.routers.index(id).ok_or(AddError::Identity)?;
         let router = self.routers.get(index).ok_or(AddError::Identity)?;
         let (old, new) = (router.settings, config.settings);
-        let identity = |s: &Settings| (s.interface, s.family, s.vrid, s.version, s.virtual_mac);
-        if identity(&old) != identity(&new) || router.retiring {
+        let identity = |s: &Settings| (s.family, s.vrid, s.version, s.virtual_mac);
+        if router.interface != config.interface || identity(&old) != identity(&new) || router.retiring {
             return Err(AddError::Identity);
         }
         check_addresses(config)?;
         let changed = self.routers.set_addresses(index, config.addresses, config.excluded)?;
-        let inherited = self.interfaces.get(new.interface.index()).and_then(|i| i.source(new.family));
+        let inherited = self.interfaces.get(config.interface.index()).and_then(|i| i.source(new.family));
         let event = self.routers.get_mut(index).and_then(|router| {
             if changed {
                 router.reacquire();
@@ -433,7 +439,7 @@ impl<S: Storage> Agent<S> {
 
     /// Whether the interface of a Virtual Router lets it take part.
     fn can_speak(&self, index: usize) -> bool {
-        let interface = self.routers.get(index).map(|router| router.settings.interface.index());
+        let interface = self.routers.get(index).map(|router| router.interface.index());
         let up = interface.and_then(|at| self.interfaces.get(at)).is_some_and(|interface| interface.up);
         up || !self.follows_link(index)
     }

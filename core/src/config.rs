@@ -28,7 +28,7 @@ mod value;
 pub use address::VirtualAddress;
 pub use diagnostic::{Diagnostic, Message, Severity};
 pub use globals::Globals;
-pub use instance::{Instance, LeftOut, Protocol, VirtualMac};
+pub use instance::{Instance, LeftOut, VirtualMac};
 pub use lexer::Place;
 
 use keywords::{Support, Vocabulary};

@@ -32,9 +32,10 @@
 //! let lan = agent.add_interface().unwrap();
 //! agent.handle_link(now, lan, Link::Up);
 //! agent.handle_source(now, lan, Family::V4, Some("192.0.2.2".parse().unwrap()));
-//! let settings = Settings::new(lan, Family::V4, Vrid::new(7).unwrap());
+//! let settings = Settings::new(Family::V4, Vrid::new(7).unwrap());
 //! let addresses = ["192.0.2.1".parse().unwrap()];
-//! let router = agent.add(now, &RouterConfig { settings, addresses: &addresses, excluded: &[] }, false).unwrap();
+//! let config = RouterConfig { interface: lan, settings, addresses: &addresses, excluded: &[] };
+//! let router = agent.add(now, &config, false).unwrap();
 //!
 //! // Startup is notified, and then there is nothing to do for 3 x 1 s + 156/256 s.
 //! assert!(matches!(agent.poll(now), Some(Action::Notify(_))));

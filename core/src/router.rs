@@ -13,7 +13,7 @@ mod tests;
 
 use core::net::IpAddr;
 
-use crate::agent::{EventKind, Reason, State};
+use crate::agent::{EventKind, InterfaceId, Reason, State};
 use crate::counters::{RouterCounters, bump};
 use crate::time::{Duration, Instant};
 use crate::types::{Interval, Priority, Version};
@@ -114,6 +114,7 @@ enum Speak {
 
 /// One Virtual Router.
 pub(crate) struct Router {
+    pub(crate) interface: InterfaceId,
     pub(crate) settings: Settings,
     pub(crate) counters: RouterCounters,
     pub(crate) last_event: Option<(Instant, State, State, Reason)>,
@@ -144,8 +145,9 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(settings: Settings, source: Option<IpAddr>, held: bool) -> Self {
+    pub(crate) fn new(interface: InterfaceId, settings: Settings, source: Option<IpAddr>, held: bool) -> Self {
         Self {
+            interface,
             settings,
             counters: RouterCounters::default(),
             last_event: None,

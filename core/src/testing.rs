@@ -57,8 +57,8 @@ pub(crate) fn interfaces(count: usize) -> Vec<InterfaceId> {
 }
 
 /// The settings of an IPv4 Virtual Router.
-pub(crate) fn settings(interface: InterfaceId, vrid: u8) -> Settings {
-    Settings::new(interface, Family::V4, Vrid::new(vrid).unwrap())
+pub(crate) fn settings(vrid: u8) -> Settings {
+    Settings::new(Family::V4, Vrid::new(vrid).unwrap())
 }
 
 /// Random numbers (xorshift64*).

@@ -10,9 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
-use steadfast_core::config::{
-    self, Config, Diagnostic, Globals, Instance, Message, Place, Protocol, Severity, VirtualAddress,
-};
+use steadfast_core::agent::Settings;
+use steadfast_core::config::{self, Config, Diagnostic, Globals, Instance, Message, Place, Severity, VirtualAddress};
 use steadfast_core::time::Duration;
 use steadfast_core::types::{Family, MacAddr, Vrid};
 
@@ -52,7 +51,7 @@ pub struct PlannedRouter {
     /// The interface that it speaks on.
     pub interface: String,
     /// What the core has to know of it.
-    pub protocol: Protocol,
+    pub settings: Settings,
     /// `use_vmac`.
     pub virtual_mac: Option<PlannedVirtualMac>,
     /// The advertised addresses; at least one, each once.
@@ -214,7 +213,7 @@ impl<'a> Seen<'a> {
         let Entry::Vacant(free_name) = self.names.entry(name) else {
             return error(Message::DuplicateName { name });
         };
-        let identity = (interface, instance.protocol.family, instance.protocol.vrid);
+        let identity = (interface, instance.settings.family, instance.settings.vrid);
         match self.identities.entry(identity) {
             Entry::Occupied(taken) => {
                 let (other, place) = *taken.get();
@@ -230,7 +229,7 @@ impl<'a> Seen<'a> {
 }
 
 fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRouter {
-    if !instance.protocol.accept && !instance.protocol.priority.is_owner() {
+    if !instance.settings.accept && !instance.settings.priority.is_owner() {
         let message =
             Message::Text("packets to the virtual addresses are accepted: `no_accept` is not carried out yet");
         findings.add(Diagnostic { place: instance.place, severity: Severity::Warning, message });
@@ -250,7 +249,7 @@ fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRoute
     PlannedRouter {
         name: instance.name.to_owned(),
         interface: instance.interface.to_owned(),
-        protocol: instance.protocol,
+        settings: instance.settings,
         virtual_mac: instance.virtual_mac.map(|read| PlannedVirtualMac {
             name: read.name.map(str::to_owned),
             mac: read.mac,

@@ -28,10 +28,10 @@ fn address(last: u8) -> IpAddr {
 
 /// Adds the owner of so many addresses: it is Active at once.
 fn add(agent: &mut Small, now: Instant, interface: InterfaceId, vrid: u8, addresses: u8) -> Result<RouterId, AddError> {
-    let mut settings = Settings::new(interface, Family::V4, Vrid::new(vrid).unwrap());
+    let mut settings = Settings::new(Family::V4, Vrid::new(vrid).unwrap());
     settings.priority = Priority::OWNER;
     let addresses: Vec<IpAddr> = (1..=addresses).map(address).collect();
-    agent.add(now, &RouterConfig { settings, addresses: &addresses, excluded: &[] }, false)
+    agent.add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[] }, false)
 }
 
 /// Does what is owed at `now`; who retired.
@@ -79,7 +79,7 @@ fn a_refused_change_of_addresses_leaves_the_old_ones() {
     let settings = *agent.view(first).unwrap().settings;
     let due = agent.poll_at();
     let three = [address(7), address(8), address(9)];
-    let config = RouterConfig { settings, addresses: &three, excluded: &[] };
+    let config = RouterConfig { interface, settings, addresses: &three, excluded: &[] };
     assert_eq!(agent.reconfigure(NOW, first, &config), Err(AddError::Full));
     assert_eq!(agent.view(first).unwrap().addresses, [address(1), address(2)]);
     assert_eq!(agent.view(second).unwrap().addresses, [address(1)]);

@@ -38,7 +38,7 @@ fn seconds(seconds: u64) -> Option<Duration> {
 #[test]
 fn the_defaults_are_those_of_keepalived() {
     let router = router("", "");
-    let protocol = router.protocol;
+    let protocol = router.settings;
     assert_eq!((protocol.version, protocol.family, protocol.priority.get()), (Version::V2, Family::V4, 100));
     assert_eq!(protocol.interval.duration(), Duration::from_secs(1));
     assert!(protocol.preempt && protocol.accept && protocol.answer_lower && !protocol.strict);
@@ -57,8 +57,8 @@ fn the_defaults_are_those_of_keepalived() {
 fn ipv6_is_version_3_whatever_is_said_globally() {
     let router =
         router("vrrp_version 2\nvrrp_mcast_group6 ff02::99", "virtual_ipaddress {\nfe80::1\n2001:db8::1/64\n}");
-    assert_eq!((router.protocol.version, router.protocol.family), (Version::V3, Family::V6));
-    assert_eq!(router.protocol.group.to_string(), "ff02::99");
+    assert_eq!((router.settings.version, router.settings.family), (Version::V3, Family::V6));
+    assert_eq!(router.settings.group.to_string(), "ff02::99");
     // A /128 is no source address unless that is wanted.
     let lifetimes: Vec<_> = router.addresses.iter().map(|address| address.preferred_lifetime).collect();
     assert_eq!(lifetimes, [Some(0), None]);
@@ -80,10 +80,10 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         lower_delay: None,
         spacing: Duration::from_millis(250),
     };
-    assert_eq!(inherited.protocol.announcing, announcing);
-    assert_eq!(inherited.protocol.version, Version::V3);
-    assert!(!inherited.protocol.answer_lower && inherited.protocol.skip_address_check);
-    assert_eq!((inherited.protocol.down_timer_adverts, inherited.protocol.checksum), (5, ChecksumMode::Plain));
+    assert_eq!(inherited.settings.announcing, announcing);
+    assert_eq!(inherited.settings.version, Version::V3);
+    assert!(!inherited.settings.answer_lower && inherited.settings.skip_address_check);
+    assert_eq!((inherited.settings.down_timer_adverts, inherited.settings.checksum), (5, ChecksumMode::Plain));
 
     let own = "version 2\ngarp_master_repeat 4\ngarp_master_delay 1\ngarp_master_refresh 0\ngarp_lower_prio_repeat 0\n\
         lower_prio_no_advert off\ndown_timer_adverts 3\nchecksum pseudo-header";
@@ -97,21 +97,21 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         lower_delay: None,
         spacing: Duration::from_millis(250),
     };
-    assert_eq!(own.protocol.announcing, announcing);
-    assert_eq!(own.protocol.version, Version::V2);
-    assert!(own.protocol.answer_lower);
-    assert_eq!((own.protocol.down_timer_adverts, own.protocol.checksum), (3, ChecksumMode::PseudoHeader));
+    assert_eq!(own.settings.announcing, announcing);
+    assert_eq!(own.settings.version, Version::V2);
+    assert!(own.settings.answer_lower);
+    assert_eq!((own.settings.down_timer_adverts, own.settings.checksum), (3, ChecksumMode::PseudoHeader));
 }
 
 #[test]
 fn min_garp_is_one_announcement_and_no_second() {
-    let announcing = router("vrrp_min_garp", "").protocol.announcing;
+    let announcing = router("vrrp_min_garp", "").settings.announcing;
     assert_eq!((announcing.repeat, announcing.delay, announcing.lower_repeat), (1, None, 1));
 }
 
 #[test]
 fn intervals_are_what_the_version_can_say() {
-    let interval = |lines| router("", lines).protocol.interval.duration().as_millis();
+    let interval = |lines| router("", lines).settings.interval.duration().as_millis();
     assert_eq!(interval("advert_int 0.4"), 1000);
     assert_eq!(interval("advert_int 1.4"), 1000);
     assert_eq!(interval("advert_int 1.5"), 2000);
@@ -126,31 +126,31 @@ fn intervals_are_what_the_version_can_say() {
 #[test]
 fn state_master_cancels_nopreempt_and_makes_an_owner_of_one_without_priority() {
     let master = router("", "state MASTER\nnopreempt\npreempt_delay 4");
-    assert_eq!((master.protocol.priority.get(), master.protocol.preempt), (255, true));
-    assert_eq!(master.protocol.preempt_delay, Duration::ZERO);
+    assert_eq!((master.settings.priority.get(), master.settings.preempt), (255, true));
+    assert_eq!(master.settings.preempt_delay, Duration::ZERO);
     let master = router("", "state MASTER\npriority 101\nnopreempt");
-    assert_eq!((master.protocol.priority.get(), master.protocol.preempt), (101, true));
+    assert_eq!((master.settings.priority.get(), master.settings.preempt), (101, true));
     let backup = router("", "state BACKUP\nnopreempt");
-    assert_eq!((backup.protocol.priority.get(), backup.protocol.preempt), (100, false));
-    assert!(router("", "nopreempt\npreempt").protocol.preempt);
+    assert_eq!((backup.settings.priority.get(), backup.settings.preempt), (100, false));
+    assert!(router("", "nopreempt\npreempt").settings.preempt);
 }
 
 #[test]
 fn accept_is_the_default_and_under_strict_only_the_owner_s() {
-    assert!(!router("", "no_accept").protocol.accept);
-    assert!(!router("vrrp_strict", "").protocol.accept);
-    assert!(router("vrrp_strict", "priority 255").protocol.accept);
-    assert!(!router("vrrp_strict", "accept").protocol.accept);
-    assert!(router("vrrp_strict", "version 3\naccept").protocol.accept);
-    assert!(router("vrrp_strict", "strict_mode off").protocol.accept);
-    let strict = router("", "strict_mode").protocol;
+    assert!(!router("", "no_accept").settings.accept);
+    assert!(!router("vrrp_strict", "").settings.accept);
+    assert!(router("vrrp_strict", "priority 255").settings.accept);
+    assert!(!router("vrrp_strict", "accept").settings.accept);
+    assert!(router("vrrp_strict", "version 3\naccept").settings.accept);
+    assert!(router("vrrp_strict", "strict_mode off").settings.accept);
+    let strict = router("", "strict_mode").settings;
     assert!(strict.strict && !strict.answer_lower && strict.announcing.lower_repeat == 0);
 }
 
 #[test]
 fn a_password_is_eight_bytes_of_version_2() {
     let password = |lines: &str, auth: &str| {
-        router("", &format!("{lines}\nauthentication {{\nauth_type PASS\n{auth}\n}}")).protocol.authentication
+        router("", &format!("{lines}\nauthentication {{\nauth_type PASS\n{auth}\n}}")).settings.authentication
     };
     assert_eq!(password("", "auth_pass abc"), Authentication::Simple(*b"abc\0\0\0\0\0"));
     assert_eq!(password("", "auth_pass 123456789"), Authentication::Simple(*b"12345678"));

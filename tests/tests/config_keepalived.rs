@@ -99,7 +99,7 @@ fn address(router: &PlannedRouter, planned: &PlannedAddress) -> String {
         write!(text, " brd {broadcast}").unwrap();
     }
     // An excluded address of the other family stays on the interface below.
-    let vmac = vmac_name(router).filter(|_| Family::of(address) == router.protocol.family);
+    let vmac = vmac_name(router).filter(|_| Family::of(address) == router.settings.family);
     let own = vmac.as_deref().unwrap_or(&router.interface);
     write!(text, " dev {}", planned.device.as_deref().unwrap_or(own)).unwrap();
     // The kernel knows itself which scope an IPv6 address has.
@@ -134,13 +134,13 @@ fn address(router: &PlannedRouter, planned: &PlannedAddress) -> String {
 
 fn vmac_name(router: &PlannedRouter) -> Option<String> {
     let planned = router.virtual_mac.as_ref()?;
-    let six = if router.protocol.family == Family::V6 { "6" } else { "" };
-    Some(planned.name.clone().unwrap_or_else(|| format!("vrrp{six}.{}", router.protocol.vrid)))
+    let six = if router.settings.family == Family::V6 { "6" } else { "" };
+    Some(planned.name.clone().unwrap_or_else(|| format!("vrrp{six}.{}", router.settings.vrid)))
 }
 
 /// Our plan of a router, under keepalived's names.
 fn dump(router: &PlannedRouter) -> Vec<(&'static str, Value)> {
-    let protocol = &router.protocol;
+    let protocol = &router.settings;
     let announcing = protocol.announcing;
     let seconds = |time: Option<steadfast_core::time::Duration>| time.map_or(0, |time| time.as_millis() / 1000);
     let flag = u8::from;

@@ -97,7 +97,7 @@ fn whole(bytes: &[u8]) -> (Option<Plan>, Findings) {
         assert!(finding.message.len() < 1024 && !finding.message.contains(char::is_control), "{finding}");
     }
     for router in plan.iter().flat_map(|plan| &plan.routers) {
-        let protocol = router.protocol;
+        let protocol = router.settings;
         assert!(!router.addresses.is_empty() && router.addresses.len() <= 255);
         assert!(router.addresses.iter().all(|address| Family::of(&address.address) == protocol.family));
         assert!(router.all_addresses().all(|one| one.prefix_len <= if one.address.is_ipv4() { 32 } else { 128 }));
@@ -203,11 +203,11 @@ proptest! {
         prop_assert_eq!(findings.iter().count(), usize::from(priority == 255 && delay > 0));
         let plan = plan.unwrap();
         let read = &plan.routers[0];
-        prop_assert_eq!((read.protocol.vrid.get(), read.protocol.priority.get()), (vrid, priority));
-        prop_assert_eq!(read.protocol.interval.centiseconds(), centiseconds);
+        prop_assert_eq!((read.settings.vrid.get(), read.settings.priority.get()), (vrid, priority));
+        prop_assert_eq!(read.settings.interval.centiseconds(), centiseconds);
         let delay = if priority == 255 { 0 } else { u64::from(delay) };
-        prop_assert_eq!(read.protocol.preempt_delay.as_micros(), delay * 1_000_000);
-        prop_assert_eq!(read.protocol.announcing.repeat, repeat);
+        prop_assert_eq!(read.settings.preempt_delay.as_micros(), delay * 1_000_000);
+        prop_assert_eq!(read.settings.announcing.repeat, repeat);
         let read: Vec<_> = read.addresses.iter().map(|one| (one.address, one.prefix_len)).collect();
         let written: Vec<_> = addresses.iter().map(|&address| (address, prefix)).collect();
         prop_assert_eq!(read, written);

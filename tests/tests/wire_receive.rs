@@ -47,11 +47,14 @@ impl Lan {
 
     /// Adds VRID 1 on the first interface with its usual address, changed by `edit`.
     fn add(&mut self, family: Family, version: Version, edit: impl FnOnce(&mut Settings)) -> RouterId {
-        let mut settings = Settings::new(self.first, family, Vrid::new(1).unwrap());
+        let mut settings = Settings::new(family, Vrid::new(1).unwrap());
         settings.version = version;
         edit(&mut settings);
         let addresses = [if family == Family::V4 { VIP_V4 } else { VIP_V6 }];
-        self.agent.add(BEGIN, &RouterConfig { settings, addresses: &addresses, excluded: &[] }, false).unwrap()
+        let interface = self.first;
+        self.agent
+            .add(BEGIN, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[] }, false)
+            .unwrap()
     }
 
     fn hear(&mut self, message: &Message, envelope: &Envelope) -> Result<RouterId, Discard> {
@@ -359,9 +362,9 @@ fn rfc9568_7_1_another_address_list_is_discarded_when_strict() {
 #[test]
 fn rfc9568_7_1_an_address_said_twice_is_another_list() {
     let mut lan = Lan::new();
-    let settings = Settings { strict: true, ..Settings::new(lan.first, Family::V4, Vrid::new(1).unwrap()) };
+    let settings = Settings { strict: true, ..Settings::new(Family::V4, Vrid::new(1).unwrap()) };
     let second = Ipv4Addr::new(192, 0, 2, 253).into();
-    let config = RouterConfig { settings, addresses: &[VIP_V4, second], excluded: &[] };
+    let config = RouterConfig { interface: lan.first, settings, addresses: &[VIP_V4, second], excluded: &[] };
     let router = lan.agent.add(BEGIN, &config, false).unwrap();
     assert_eq!(lan.hear(&Message::v2(&[VIP_V4, VIP_V4]), &FROM_PEER_V4), Err(Discard::AddressList));
     assert_eq!(lan.hear(&Message::v2(&[second, VIP_V4]), &FROM_PEER_V4), Ok(router));

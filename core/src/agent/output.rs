@@ -73,7 +73,7 @@ impl<S: Storage> Agent<S> {
 
     fn advertise(&mut self, now: Instant, index: usize) -> Option<Action> {
         let router = self.routers.get_mut(index)?;
-        let interface = router.settings.interface;
+        let interface = router.interface;
         let (priority, form) = router.advertise(now)?;
         self.settle(index);
         Some(Action::Advertise { router: self.routers.id(index), interface, priority, form })
@@ -97,7 +97,7 @@ impl<S: Storage> Agent<S> {
     }
 
     fn retire(&mut self, index: usize) {
-        let Some(interface) = self.routers.get(index).map(|router| router.settings.interface) else { return };
+        let Some(interface) = self.routers.get(index).map(|router| router.interface) else { return };
         self.unlink(interface, index);
         self.deadlines.set(index, None);
         for debt in Debt::ALL {

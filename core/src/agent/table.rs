@@ -160,7 +160,7 @@ impl<S: Storage> Routers<S> {
             next = slot.next;
             let Some(router) = &slot.router else { continue };
             let settings = &router.settings;
-            if settings.vrid == vrid && settings.interface == interface && settings.family == family {
+            if settings.vrid == vrid && router.interface == interface && settings.family == family {
                 if !router.retiring {
                     return Some(index);
                 }
@@ -177,8 +177,9 @@ impl<S: Storage> Routers<S> {
     }
 
     fn bucket_of(&self, index: usize) -> Option<usize> {
-        let settings = &self.get(index)?.settings;
-        Some(self.bucket(settings.interface, settings.family, settings.vrid))
+        let router = self.get(index)?;
+        let settings = &router.settings;
+        Some(self.bucket(router.interface, settings.family, settings.vrid))
     }
 
     fn enter(&mut self, index: usize) {
@@ -421,7 +422,7 @@ mod tests {
             let (addresses, excluded) = (addresses(&mut random, 0), addresses(&mut random, 1));
             match known {
                 None => {
-                    match table.insert(Router::new(settings(interface, vrid), None, false), &addresses, &excluded) {
+                    match table.insert(Router::new(interface, settings(vrid), None, false), &addresses, &excluded) {
                         Ok(index) => {
                             let id = table.id(index);
                             let entry = Entry { id, interface, vrid, addresses, excluded };
@@ -478,8 +479,8 @@ mod tests {
         let interface = interfaces(1)[0];
         let mut table = Routers::<Fixed<2, 4, 0, 0>>::new();
         let address = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
-        let first = table.insert(Router::new(settings(interface, 1), None, false), &[address(1), address(2)], &[]);
-        let second = table.insert(Router::new(settings(interface, 2), None, false), &[address(3)], &[address(4)]);
+        let first = table.insert(Router::new(interface, settings(1), None, false), &[address(1), address(2)], &[]);
+        let second = table.insert(Router::new(interface, settings(2), None, false), &[address(3)], &[address(4)]);
         assert_eq!((first, second), (Ok(0), Ok(1)));
         assert_eq!(table.set_addresses(0, &[address(5)], &[address(6)]), Ok(true));
         assert_eq!(table.set_addresses(0, &[address(5)], &[address(6)]), Ok(false));
@@ -495,10 +496,10 @@ mod tests {
         let interface = interfaces(1)[0];
         let mut table = Routers::<Heap>::new();
         let vrid = Vrid::new(1).unwrap();
-        let old = table.insert(Router::new(settings(interface, 1), None, false), &[], &[]).unwrap();
+        let old = table.insert(Router::new(interface, settings(1), None, false), &[], &[]).unwrap();
         table.get_mut(old).unwrap().retiring = true;
         assert_eq!(table.find(interface, Family::V4, vrid), Some(old));
-        let new = table.insert(Router::new(settings(interface, 1), None, false), &[], &[]).unwrap();
+        let new = table.insert(Router::new(interface, settings(1), None, false), &[], &[]).unwrap();
         assert_eq!(table.find(interface, Family::V4, vrid), Some(new));
         table.remove(old);
         assert_eq!(table.find(interface, Family::V4, vrid), Some(new));
@@ -510,7 +511,7 @@ mod tests {
         let mut table = Routers::<Heap>::new();
         let mut ids = Vec::new();
         for _ in 0..100 {
-            let index = table.insert(Router::new(settings(interface, 1), None, false), &[], &[]).unwrap();
+            let index = table.insert(Router::new(interface, settings(1), None, false), &[], &[]).unwrap();
             assert_eq!(index, 0);
             let id = table.id(index);
             assert!(!ids.contains(&id));
@@ -529,7 +530,7 @@ mod tests {
             let mut first = END;
             let mut model = Vec::new();
             for vrid in 1..=20 {
-                table.insert(Router::new(settings(interface, vrid), None, false), &[], &[]).unwrap();
+                table.insert(Router::new(interface, settings(vrid), None, false), &[], &[]).unwrap();
             }
             for _ in 0..200 {
                 let index = random.below(20);
@@ -558,7 +559,7 @@ mod tests {
             let mut table = Routers::<Heap>::new();
             for interface in interfaces(count) {
                 for vrid in 1..=vrids {
-                    let router = Router::new(settings(interface, vrid), None, false);
+                    let router = Router::new(interface, settings(vrid), None, false);
                     table.insert(router, &[], &[]).unwrap();
                 }
             }

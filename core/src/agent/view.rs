@@ -11,6 +11,8 @@ use crate::types::{Family, Interval, Priority};
 /// One Virtual Router as it is now.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
+    /// The interface that it speaks on.
+    pub interface: InterfaceId,
     /// How it is configured.
     pub settings: &'a Settings,
     /// Its state.
@@ -48,6 +50,7 @@ impl<S: Storage> Agent<S> {
         let router = self.routers.get(index)?;
         let addresses = self.routers.advertised(index);
         Some(View {
+            interface: router.interface,
             settings: &router.settings,
             state: router.state(),
             effective_priority: router.effective_priority(),

@@ -3,7 +3,6 @@
 
 use core::net::IpAddr;
 
-use crate::agent::InterfaceId;
 use crate::time::Duration;
 use crate::types::{Family, Interval, Priority, Version, Vrid};
 use crate::wire::advertisement::{Authentication, Form};
@@ -62,8 +61,6 @@ impl Default for Announcing {
 /// The settings of one Virtual Router, without its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The interface that it speaks on.
-    pub interface: InterfaceId,
     /// A fault of the interface is a fault of the router; without it (`dont_track_primary`) an Active stays
     /// Active on an interface that is down.
     pub track_link: bool,
@@ -108,9 +105,8 @@ pub struct Settings {
 impl Settings {
     /// The defaults of RFC 9568 section 6.1 (Accept_Mode as in keepalived: on), version 2 for IPv4 and 3 for
     /// IPv6.
-    pub const fn new(interface: InterfaceId, family: Family, vrid: Vrid) -> Self {
+    pub const fn new(family: Family, vrid: Vrid) -> Self {
         Self {
-            interface,
             track_link: true,
             family,
             version: match family {

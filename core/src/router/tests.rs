@@ -13,11 +13,11 @@ fn priority(number: u8) -> Priority {
 }
 
 fn router(version: Version, own: u8, centiseconds: u16) -> Router {
-    let mut settings = settings(interfaces(1)[0], 1);
+    let mut settings = settings(1);
     settings.version = version;
     settings.priority = priority(own);
     settings.interval = Interval::from_centiseconds(centiseconds).unwrap();
-    Router::new(settings, Some(OWN), false)
+    Router::new(interfaces(1)[0], settings, Some(OWN), false)
 }
 
 #[test]

@@ -30,9 +30,9 @@ struct Identity {
 fn identity(planned: &PlannedRouter) -> Identity {
     Identity {
         interface: planned.interface.clone(),
-        family: planned.protocol.family,
-        vrid: planned.protocol.vrid,
-        version: planned.protocol.version,
+        family: planned.settings.family,
+        vrid: planned.settings.vrid,
+        version: planned.settings.version,
         virtual_mac: planned.virtual_mac.clone(),
     }
 }
@@ -106,13 +106,13 @@ impl Daemon {
                 let Some(at) = self.port.interfaces.at(on) else { continue };
                 let Some(interface) = self.port.interfaces.get_mut(at) else { continue };
                 interface.virtual_addresses.insert(address.address);
-                if router.protocol.priority.is_owner() {
+                if router.settings.priority.is_owner() {
                     interface.owned.insert(address.address);
                 }
             }
             let Some(at) = self.port.interfaces.at(&router.interface) else { continue };
-            let family = if router.protocol.family == Family::V4 { &mut wanted_v4 } else { &mut wanted_v6 };
-            family.entry(at).or_default().insert(router.protocol.group);
+            let family = if router.settings.family == Family::V4 { &mut wanted_v4 } else { &mut wanted_v6 };
+            family.entry(at).or_default().insert(router.settings.group);
         }
         for at in 0..self.port.interfaces.len() {
             let groups = [wanted_v4.remove(&at).unwrap_or_default(), wanted_v6.remove(&at).unwrap_or_default()];
@@ -146,7 +146,7 @@ impl Daemon {
         };
         let leftovers: Vec<_> = router
             .all_addresses()
-            .filter(|_| !router.protocol.priority.is_owner())
+            .filter(|_| !router.settings.priority.is_owner())
             .filter_map(|planned| {
                 let place = place(&router, &self.port.interfaces, at, virtual_link.as_ref(), planned)?;
                 Some(spec(planned, place.on))
@@ -191,8 +191,8 @@ impl Daemon {
     ) -> T {
         let addresses: Vec<_> = router.addresses.iter().map(|planned| planned.address).collect();
         let excluded: Vec<_> = router.excluded.iter().map(|planned| planned.address).collect();
-        let settings = router.protocol.settings(interface);
-        with(&mut self.agent, &RouterConfig { settings, addresses: &addresses, excluded: &excluded })
+        let settings = router.settings;
+        with(&mut self.agent, &RouterConfig { interface, settings, addresses: &addresses, excluded: &excluded })
     }
 
     /// The macvlan of a Virtual Router with `use_vmac`.
@@ -203,7 +203,7 @@ impl Daemon {
         prefix: &str,
         at: usize,
     ) -> Result<Vmac, String> {
-        let protocol = &router.protocol;
+        let protocol = &router.settings;
         let name = planned.name.clone().unwrap_or_else(|| match protocol.family {
             Family::V4 => format!("{prefix}.{}", protocol.vrid),
             Family::V6 => format!("{prefix}6.{}", protocol.vrid),

@@ -125,7 +125,7 @@ impl Local {
 
     /// Whether somebody else put an address on before us: only the owner of the addresses has such.
     fn is_foreign(&self, interfaces: &Interfaces, on: u32, address: IpAddr) -> bool {
-        self.plan.protocol.priority.is_owner()
+        self.plan.settings.priority.is_owner()
             && interfaces.by_index(on).and_then(|at| interfaces.get(at)).is_some_and(|known| known.has(address))
             && !self.put.iter().any(|spec| spec.ip == address)
     }
@@ -153,7 +153,7 @@ pub(super) fn place(
             Some(Place { on: other.index?, from: other.index?, mac: other.mac? })
         }
         // An excluded address of the other family stays on the interface below, as with keepalived.
-        _ => match virtual_link.filter(|_| Family::of(&address.address) == plan.protocol.family) {
+        _ => match virtual_link.filter(|_| Family::of(&address.address) == plan.settings.family) {
             Some(link) => Some(Place { on: link.index, from: index, mac: virtual_mac(plan) }),
             None => Some(Place { on: index, from: index, mac: base.mac? }),
         },
@@ -163,7 +163,7 @@ pub(super) fn place(
 /// The MAC address that `use_vmac` gives a router.
 pub(super) fn virtual_mac(plan: &PlannedRouter) -> MacAddr {
     let configured = plan.virtual_mac.as_ref().and_then(|planned| planned.mac);
-    configured.unwrap_or_else(|| plan.protocol.vrid.virtual_mac(plan.protocol.family))
+    configured.unwrap_or_else(|| plan.settings.vrid.virtual_mac(plan.settings.family))
 }
 
 /// How a planned address is put on an interface.

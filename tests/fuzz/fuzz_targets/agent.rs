@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     for (vrid, family, version) in
         [(1, Family::V4, Version::V2), (2, Family::V4, Version::V3), (1, Family::V6, Version::V3)]
     {
-        let mut settings = Settings::new(interface, family, Vrid::new(vrid).expect("not zero"));
+        let mut settings = Settings::new(family, Vrid::new(vrid).expect("not zero"));
         settings.version = version;
         settings.priority = Priority::new(100 + vrid).expect("not zero");
         let addresses: [IpAddr; 2] = match family {
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
             Family::V6 => [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 8).into(), Ipv6Addr::LOCALHOST.into()],
         };
         agent
-            .add(now, &RouterConfig { settings, addresses: &addresses, excluded: &[] }, false)
+            .add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[] }, false)
             .expect("room for three");
     }
 

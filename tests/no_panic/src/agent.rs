@@ -52,8 +52,8 @@ fn span() -> Duration {
     any(Duration::from_micros(any(1)))
 }
 
-fn settings(interface: InterfaceId) -> Settings {
-    let mut settings = Settings::new(any(interface), any(Family::V4), vrid());
+fn settings() -> Settings {
+    let mut settings = Settings::new(any(Family::V4), vrid());
     settings.version = any(Version::V3);
     settings.priority = Priority::new(any(1)).unwrap_or(Priority::DEFAULT);
     settings.interval = interval();
@@ -67,6 +67,8 @@ fn settings(interface: InterfaceId) -> Settings {
     settings.group = address();
     settings.source = any(Some(address()));
     settings.announcing = any(Announcing::default());
+    settings.track_link = any(true);
+    settings.skip_address_check = any(true);
     settings.down_timer_adverts = any(3);
     settings.answer_lower = any(true);
     settings
@@ -75,7 +77,8 @@ fn settings(interface: InterfaceId) -> Settings {
 fn configure(agent: &mut Agent<Storage>, interface: InterfaceId, known: &mut Option<RouterId>) {
     let list = any([address(); 300]);
     let config = RouterConfig {
-        settings: settings(interface),
+        interface: any(interface),
+        settings: settings(),
         addresses: list.get(any(0)..any(2)).unwrap_or(&[]),
         excluded: list.get(any(2)..any(3)).unwrap_or(&[]),
     };

@@ -37,7 +37,7 @@ fn grammar(text: &str) {
             Ok(instance) => {
                 instance.addresses().for_each(|address| used((address, address.family())));
                 instance.excluded().for_each(used);
-                used(instance.protocol.settings(interface));
+                used(instance.settings);
             }
             Err(left_out) => used(left_out),
         }

@@ -142,11 +142,11 @@ impl Lan {
             }
             let interface = interface.expect("an interface");
             let vrid = Vrid::new((index % VRIDS) as u8 + 1).expect("a VRID");
-            let mut settings = Settings::new(interface, family, vrid);
+            let mut settings = Settings::new(family, vrid);
             settings.version = version;
             settings.priority = priority;
             settings.announcing.delay = None;
-            let config = RouterConfig { settings, addresses: &[address(family, index)], excluded: &[] };
+            let config = RouterConfig { interface, settings, addresses: &[address(family, index)], excluded: &[] };
             let id = lan.agent.add(lan.now, &config, false).expect("room for a Virtual Router");
             lan.routers.push((interface, id));
         }

@@ -106,11 +106,11 @@ impl Bench {
             agent.handle_source(now, interface, family, Some(host(family, 50)));
         }
         agent.handle_link(now, interface, Link::Up);
-        let mut settings = Settings::new(interface, family, Vrid::new(7).expect("not zero"));
+        let mut settings = Settings::new(family, Vrid::new(7).expect("not zero"));
         settings.version = Version::V3;
         edit(&mut settings);
         let addresses = Self::addresses(family);
-        let config = RouterConfig { settings, addresses: &addresses, excluded: &[] };
+        let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[] };
         let id = agent.add(now, &config, held).expect("room");
         let mut bench = Self { agent, interface, id, now: 0, answers: Answers::Done, generation: None, family };
         bench.now = now.as_micros();

@@ -205,8 +205,8 @@ impl Node {
             self.parts[group] = None;
             let Some(member) = self.plan.members[group] else { continue };
             let Some(interface) = self.interfaces[common.lan] else { continue };
-            let settings = self.settings(common, member, interface);
-            let config = RouterConfig { settings, addresses: &common.addresses, excluded: &[] };
+            let settings = self.settings(common, member);
+            let config = RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[] };
             let id = agent.add(now, &config, self.holding[group].on).expect("the agent has room");
             self.by_router[id.index()] = group;
             let tracker = member.weight.map(|weight| {
@@ -239,11 +239,11 @@ impl Node {
     }
 
     /// What the agent is told that a Virtual Router is.
-    fn settings(&self, common: &Group, member: Member, interface: InterfaceId) -> Settings {
+    fn settings(&self, common: &Group, member: Member) -> Settings {
         let told = self.mutant.configure(member, common.version);
         let family = Family::of(&common.addresses[0]);
         let vrid = Vrid::new(common.vrid).expect("scenarios have VRIDs from 10");
-        let mut settings = Settings::new(interface, family, vrid);
+        let mut settings = Settings::new(family, vrid);
         settings.version = common.version;
         settings.priority = Priority::new(told.base).expect("scenarios have priorities from 1");
         settings.interval = match common.version {
@@ -338,7 +338,7 @@ impl Node {
                 let link = if up { Link::Up } else { Link::Down };
                 agent.handle_link(now, interface, link);
                 for part in self.parts.iter_mut().flatten() {
-                    let here = agent.view(part.id).is_some_and(|view| view.settings.interface == interface);
+                    let here = agent.view(part.id).is_some_and(|view| view.interface == interface);
                     if here && !up {
                         part.shadow.stopped(now.as_micros());
                     }
@@ -360,8 +360,8 @@ impl Node {
                 let id = part.id;
                 let common = &scenario.groups[group];
                 let Some(interface) = self.interfaces[common.lan] else { return };
-                let settings = self.settings(common, member, interface);
-                let config = RouterConfig { settings, addresses: &common.addresses, excluded: &[] };
+                let settings = self.settings(common, member);
+                let config = RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[] };
                 agent.reconfigure(now, id, &config).expect("it is the same Virtual Router");
                 if let Some(part) = &mut self.parts[group] {
                     // An interval that has become shorter counts from here.

@@ -5,12 +5,12 @@ use core::net::IpAddr;
 
 use super::super::diagnostic::{Message, Used};
 use super::super::globals::Globals;
-use super::super::instance::{Instance, Protocol, VirtualMac};
+use super::super::instance::{Instance, VirtualMac};
 use super::super::lexer::Place;
 use super::super::statement::{Block, Word};
 use super::super::value::{self, Log};
 use super::{Draft, MOST_V4, MOST_V6};
-use crate::agent::Announcing;
+use crate::agent::{Announcing, Settings};
 use crate::time::Duration;
 use crate::types::{Family, Interval, Priority, Version, Vrid};
 use crate::wire::advertisement::Authentication;
@@ -45,7 +45,7 @@ impl<'a> Draft<'a> {
         let vrid = self.vrid??;
         let interface = self.interface??;
         let virtual_mac = self.virtual_mac_of(vrid, strict, log);
-        let protocol = Protocol {
+        let settings = Settings {
             family,
             version,
             vrid,
@@ -70,7 +70,7 @@ impl<'a> Draft<'a> {
             name,
             place,
             interface,
-            protocol,
+            settings,
             virtual_mac,
             advertised: if family == Family::V4 { MOST_V4 } else { MOST_V6 },
             body,
