@@ -2,12 +2,10 @@
 
 use core::fmt::Write;
 
-use steadfast_core::agent::Agent;
 use steadfast_core::config::keywords::{self, Vocabulary};
 use steadfast_core::config::lexer::{self, Lexer, Quoting};
 use steadfast_core::config::statement::Block;
 use steadfast_core::config::{self, Config, Diagnostic};
-use steadfast_core::storage::Fixed;
 
 use crate::fmt::Sink;
 use crate::{any, bytes, used};
@@ -27,8 +25,6 @@ fn say(diagnostic: Diagnostic<'_>) {
 }
 
 fn grammar(text: &str) {
-    let mut agent = Agent::<Fixed<4, 16, 2, 8, 4>>::default();
-    let Ok(interface) = agent.add_interface() else { return };
     let config = Config::parse(text, &mut say);
     used(config.globals);
     let mut instances = config.instances();
