@@ -44,11 +44,11 @@ struct Cost {
 
 fn cost() {
     let bare = bare_loop();
-    println!("figure: cost: bare sendmmsg, 64 at a time: {bare:.1} us of CPU a packet");
+    println!("\nfigure: cost: bare sendmmsg, 64 at a time: {bare:.1} us of CPU a packet");
     let [ours, theirs] = [Engine::Steadfast, Engine::Keepalived].map(|engine| {
         let cost = measure(engine);
         println!(
-            "figure: cost: {engine:?}: {:.1} us of CPU an Advertisement, {} kB resident, {:.0} Advertisements a second",
+            "\nfigure: cost: {engine:?}: {:.1} us of CPU an Advertisement, {} kB resident, {:.0} Advertisements a second",
             cost.microseconds, cost.resident_kb, cost.rate
         );
         cost

@@ -138,7 +138,7 @@ fn all_kinds(duration: Duration) {
     let frames: Vec<_> =
         kinds(&scene.spec, scene.lan.host(ATTACKER), scene.lan.host(HIGH)).into_iter().map(|kind| kind.frame).collect();
     let (sent, broken) = scene.endure(&frames, 1000, duration);
-    println!("figure: hostile: {sent} packets of {} kinds, log of the Active:", frames.len());
+    println!("\nfigure: hostile: {sent} packets of {} kinds, log of the Active:", frames.len());
     println!("{}", scene.high.process.log());
     assert!(broken.is_empty(), "{broken:#?}");
 }
@@ -148,7 +148,10 @@ fn keepalived_falls_silent(duration: Duration) {
     let scene = Scene::start(Engine::Keepalived, &Spec::v2());
     let kind = kind_of(&scene, "bad-checksum");
     let (sent, broken) = scene.endure(&[kind.frame], 2, duration);
-    println!("figure: hostile: keepalived, {sent} packets with a wrong checksum at 2 a second: {}", broken.join("; "));
+    println!(
+        "\nfigure: hostile: keepalived, {sent} packets with a wrong checksum at 2 a second: {}",
+        broken.join("; ")
+    );
     assert!(broken.iter().any(|complaint| complaint.contains("silent")), "{broken:?}");
     assert!(broken.iter().any(|complaint| complaint.contains("took over")), "{broken:?}");
 }
@@ -164,7 +167,7 @@ fn lower_priority_flood(duration: Duration) {
     let announced = frames.iter().filter(|frame| frame.host == HIGH && binding(frame).is_some()).count();
     let seconds = duration.as_secs_f64();
     println!(
-        "figure: hostile: {sent} valid Advertisements of a lower priority in {seconds} s drew {answers} \
+        "\nfigure: hostile: {sent} valid Advertisements of a lower priority in {seconds} s drew {answers} \
          Advertisements and {announced} announcements"
     );
     assert!(broken.is_empty(), "{broken:#?}");

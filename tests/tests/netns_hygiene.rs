@@ -214,7 +214,7 @@ fn deleted_address_comes_back(spec: &Spec) {
         let _ = command.args(["addr", "del", &address, "dev", &device]).stderr(std::process::Stdio::null()).status();
     }
     let back = monitor.changes().iter().filter(|change| change.added && change.at >= deletions).count();
-    println!("figure: hygiene: an address deleted without pause for 2 s was put back {back} times");
+    println!("\nfigure: hygiene: an address deleted without pause for 2 s was put back {back} times");
     assert!(back <= 40, "put back {back} times in 2 s");
     wait_for("the address again", PATIENCE, || (held(&lan, ROUTER, spec) == 1).then_some(()));
     let pause = largest_pause(&lan.capture.adverts(mark), ROUTER, begun, Stamp::now());

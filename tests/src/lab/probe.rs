@@ -14,11 +14,11 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::clock::{Stamp, ms, wait_for};
+use super::clock::{Stamp, wait_for};
 use super::namespace::Namespace;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// One probe.
 #[derive(Clone, Copy, Debug)]
@@ -191,7 +191,7 @@ fn receive_all(socket: &OwnedFd, target: IpAddr, list: &Mutex<Vec<Probe>>, ended
         let number = u32::from_be_bytes([icmp[8], icmp[9], icmp[10], icmp[11]]) as usize;
         if let Some(probe) = list.lock().unwrap_or_else(PoisonError::into_inner).get_mut(number)
             && probe.answered.is_none()
-            && now <= probe.sent + ms(400.0)
+            && now <= probe.sent + PATIENCE
         {
             probe.answered = Some(now);
         }
