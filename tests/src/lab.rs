@@ -17,8 +17,11 @@ pub mod tshark;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::socket::{setsockopt, sockopt};
 
 use capture::Capture;
 use clock::Stamp;
@@ -151,6 +154,13 @@ impl Lan {
             let _ = fs::copy(entry.path(), place.join(entry.file_name()));
         }
         eprintln!("evidence of the failure: {}", place.display());
+    }
+}
+
+/// Gives a socket a receive buffer of some bytes; in a user namespace, as many as the system allows to everybody.
+fn enlarge(socket: &impl AsFd, bytes: usize) {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        let _ = setsockopt(socket, sockopt::RcvBuf, &bytes);
     }
 }
 

@@ -23,7 +23,7 @@ const ROUTERS: u8 = 255;
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    if let Err(why) = namespace::permitted() {
+    if let Err(why) = namespace::permitted(&["keepalived"]) {
         println!("skipped: {why}");
         return;
     }

@@ -51,7 +51,7 @@ impl Capture {
         let thread = hub.spawn(move || {
             let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)
                 .expect("a packet socket opens");
-            setsockopt(&socket, sockopt::RcvBufForce, &(16 << 20)).expect("a large receive buffer");
+            super::enlarge(&socket, 16 << 20);
             setsockopt(&socket, sockopt::ReceiveTimestampns, &true).expect("time stamps");
             setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50)).expect("a receive timeout");
             let of_index: Vec<Option<usize>> = port_table(ports);

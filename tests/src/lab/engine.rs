@@ -26,6 +26,27 @@ pub enum Engine {
     Frr,
 }
 
+/// Whether an engine can run here; if not, why.
+pub fn available(engine: Engine) -> Result<(), String> {
+    let there = |program: &str| {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+        let found = found.is_ok_and(|output| output.status.success());
+        if found { Ok(()) } else { Err(format!("{program} is not installed")) }
+    };
+    match engine {
+        Engine::Steadfast => there(&steadfast_binary().display().to_string()),
+        Engine::Keepalived => there("keepalived"),
+        Engine::Frr => {
+            // It wants to become its own user.
+            let users = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            if users.split_whitespace().nth(2) == Some("1") {
+                return Err("FRR cannot run in a user namespace of a single user".to_owned());
+            }
+            there("/usr/lib/frr/vrrpd")
+        }
+    }
+}
+
 /// A running VRRP program.
 #[derive(Debug)]
 pub struct Daemon {

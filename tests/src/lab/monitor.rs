@@ -52,7 +52,7 @@ impl Monitor {
                     .expect("a netlink socket opens");
             // RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
             bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0x10 | 0x100)).expect("the address groups can be joined");
-            setsockopt(&socket, sockopt::RcvBufForce, &(8 << 20)).expect("a large receive buffer");
+            super::enlarge(&socket, 8 << 20);
             setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50)).expect("a receive timeout");
             let _ = ready.send(());
             let mut buffer = vec![0_u8; 65_536];

@@ -160,10 +160,16 @@ pub(crate) fn run(command: &mut Command) -> Output {
     output
 }
 
-/// Whether this process may make network namespaces; if not, why.
-pub fn permitted() -> Result<(), String> {
+/// Whether this process may make network namespaces and has the programs that are named; if not, why.
+pub fn permitted(programs: &[&str]) -> Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("network namespaces need root, or `unshare -Urmn` around the tests".to_owned());
+    }
+    for program in programs {
+        let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            return Err(format!("{program} is not installed"));
+        }
     }
     let name = format!("sf{}xprobe", std::process::id());
     match Command::new("ip").args(["netns", "add", &name]).output() {

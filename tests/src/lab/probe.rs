@@ -134,7 +134,7 @@ fn open(target: IpAddr) -> OwnedFd {
     };
     let socket = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).expect("a raw socket opens");
     setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50)).expect("a receive timeout");
-    setsockopt(&socket, sockopt::RcvBufForce, &(4 << 20)).expect("a large receive buffer");
+    super::enlarge(&socket, 4 << 20);
     socket
 }
 
