@@ -4,12 +4,10 @@
 
 mod filter;
 mod frame;
-mod listen;
 mod receive;
 mod send;
 
 pub use frame::FrameSender;
-pub use listen::Listener;
 pub use receive::{Drained, Receiver};
 pub use send::AdvertSender;
 

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 
 use steadfast_core::time::Duration;
-use steadfast_core::types::{Family, MacAddr, Vrid};
-use steadfast_core::wire::{Envelope, GROUP_V4, GROUP_V6, arp, ip};
+use steadfast_core::types::{Family, MacAddr};
+use steadfast_core::wire::{Envelope, GROUP_V4, GROUP_V6, ip};
 use steadfast_linux::netlink::{AddressChanger, AddressFlags, AddressSpec, Change, Client, Event, Link, Monitor};
-use steadfast_linux::socket::{AdvertSender, FrameSender, Listener, ReceiveQueue, Receiver, Sent};
+use steadfast_linux::socket::{AdvertSender, FrameSender, ReceiveQueue, Receiver, Sent};
 use steadfast_linux::sys::poll::PollSet;
 use steadfast_linux::sys::process::{Namespaces, unshare};
 
@@ -353,27 +353,6 @@ fn ipv6_advertisements_carry_source_and_hop_limit() {
         let envelope = Envelope { source: source.into(), destination: GROUP_V6.into(), hop_limit: 255 };
         assert_eq!(drain(&theirs), vec![(envelope, vec![0; 40]); 3]);
         assert_eq!(drain(&ours), []);
-    });
-}
-
-#[test]
-fn a_listener_hears_one_mac_address_and_not_ourselves() {
-    in_namespace(|| {
-        let cable = cable();
-        let (virtual_mac, address) = (Vrid::new(51).unwrap().virtual_mac(Family::V4), Ipv4Addr::new(10, 9, 0, 100));
-        let listener = Listener::open(cable.ours, virtual_mac).unwrap();
-        let mut frames = FrameSender::open().unwrap();
-        frames.push_frame(cable.ours, &arp::gratuitous(virtual_mac, address)).unwrap();
-        frames.push_frame(cable.theirs, &arp::gratuitous(MacAddr([2, 0, 0, 0, 0, 1]), address)).unwrap();
-        assert_eq!(frames.flush(), sent(2));
-        assert!(!listener.heard().unwrap());
-        frames.push_frame(cable.theirs, &arp::gratuitous(virtual_mac, address)).unwrap();
-        assert_eq!(frames.flush(), sent(1));
-        wait_for(&listener);
-        let mut buffer = [0; 64];
-        assert_eq!(listener.receive(&mut buffer).unwrap(), Some(&arp::gratuitous(virtual_mac, address)[..]));
-        assert!(!listener.heard().unwrap());
-        assert!(frames.push_frame(cable.ours, &[0; 13]).is_err());
     });
 }
 

@@ -148,11 +148,6 @@ impl Client {
         self.set(index, LinkAttribute::Controller(controller.unwrap_or(0)))
     }
 
-    /// Moves an interface into the network namespace of the process `pid`.
-    pub fn move_to_process(&mut self, index: u32, pid: u32) -> io::Result<()> {
-        self.set(index, LinkAttribute::NetNsPid(pid))
-    }
-
     /// Moves an interface into the network namespace that `namespace` (an open `/proc/PID/ns/net`) stands for.
     pub fn move_to_namespace(&mut self, index: u32, namespace: impl AsFd) -> io::Result<()> {
         self.set(index, LinkAttribute::NetNsFd(namespace.as_fd().as_raw_fd()))

@@ -4,7 +4,6 @@
 
 use std::net::Ipv4Addr;
 
-use steadfast_core::types::MacAddr;
 use steadfast_core::wire::{GROUP_V4, GROUP_V6};
 
 use crate::sys::filter::{Instruction as I, NETWORK, PACKET_TYPE};
@@ -54,18 +53,6 @@ pub(super) const ADVERTISEMENTS_V6: [I; 15] = [
 /// A packet from outside to an address of this host or to any group.
 pub(super) const FROM_OUTSIDE: [I; 5] =
     [I::load_byte(PACKET_TYPE), I::if_equal(HOST, 1, 0), I::if_equal(MULTICAST, 0, 1), I::ACCEPT, I::REJECT];
-
-/// A frame whose source is this MAC address.
-pub(super) const fn from_mac(MacAddr([a, b, c, d, e, f]): MacAddr) -> [I; 6] {
-    [
-        I::load_word(6),
-        I::if_equal(u32::from_be_bytes([a, b, c, d]), 0, 3),
-        I::load_half(10),
-        I::if_equal(u32::from_be_bytes([0, 0, e, f]), 0, 1),
-        I::ACCEPT,
-        I::REJECT,
-    ]
-}
 
 /// The word number `index` of an IPv6 address, from the left.
 const fn word(address: u128, index: u32) -> u32 {

@@ -1,7 +1,6 @@
 //! Socket options, by name. Which socket wants which is decided in [`crate::socket`].
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -109,18 +108,4 @@ fn set<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) 
         libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const *value).cast(), size_of::<T>() as libc::socklen_t)
     };
     super::check(result).map(drop)
-}
-
-/// The error that is pending on a socket, which the call takes away.
-pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    let mut value = MaybeUninit::<libc::c_int>::zeroed();
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the value is an int, `length` holds its size, and both outlive the call.
-    let result = unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value.as_mut_ptr().cast(), &raw mut length)
-    };
-    super::check(result)?;
-    // SAFETY: it was zeroed, and every int is valid.
-    let code = unsafe { value.assume_init() };
-    Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
 }

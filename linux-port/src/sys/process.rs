@@ -37,12 +37,6 @@ pub fn enter(namespace: impl AsFd) -> io::Result<()> {
     super::check(unsafe { libc::setns(namespace.as_fd().as_raw_fd(), 0) }).map(drop)
 }
 
-/// Sends this process SIGTERM when the thread that started it ends, however it ends.
-pub fn terminate_with_parent() -> io::Result<()> {
-    // SAFETY: PR_SET_PDEATHSIG takes one unsigned long and touches no memory of ours.
-    super::check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM as libc::c_ulong, 0, 0, 0) }).map(drop)
-}
-
 /// Makes what `command` will start be killed (SIGKILL) when the thread that starts it ends, however it ends.
 pub fn kill_with_parent(command: &mut Command) -> &mut Command {
     let ask = || {
@@ -54,12 +48,6 @@ pub fn kill_with_parent(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(ask) }
 }
 
-/// The permissions that files and sockets made from now on never get; returns the former ones.
-pub fn set_umask(mask: u32) -> u32 {
-    // SAFETY: umask takes an integer and cannot fail.
-    unsafe { libc::umask(mask as libc::mode_t) as u32 }
-}
-
 /// Sends SIGTERM to the process `pid`.
 pub fn terminate(pid: u32) -> io::Result<()> {
     send_signal(pid, libc::SIGTERM)
@@ -68,11 +56,6 @@ pub fn terminate(pid: u32) -> io::Result<()> {
 /// Sends SIGKILL to the process `pid`.
 pub fn kill(pid: u32) -> io::Result<()> {
     send_signal(pid, libc::SIGKILL)
-}
-
-/// Sends SIGHUP to the process `pid`.
-pub fn hang_up(pid: u32) -> io::Result<()> {
-    send_signal(pid, libc::SIGHUP)
 }
 
 fn send_signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
