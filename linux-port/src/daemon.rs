@@ -298,7 +298,8 @@ impl Daemon {
             Some(snapshot::router(&local.name, &interface.name, &view, now, wall))
         });
         let interfaces = self.port.interfaces.iter().map(|interface| interface.status(&self.agent));
-        let counters = self.agent.counters().iter().collect();
+        let lost = ("steadfast-events-lost", self.agent.lost_events());
+        let counters = self.agent.counters().iter().chain([lost]).collect();
         Snapshot::new(routers.collect(), interfaces.collect(), status::GlobalStatus { counters })
     }
 
