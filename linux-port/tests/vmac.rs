@@ -179,7 +179,7 @@ fn from(frames: &[Vec<u8>], mac: MacAddr) -> usize {
 }
 
 #[test]
-fn ipv4_nothing_binds_the_virtual_address_to_another_mac_address() {
+fn rfc9568_8_1_2_only_an_active_answers_arp_and_nothing_binds_the_address_to_another_mac() {
     on_a_lan("bind4", |mut lan| {
         let mut vmacs = Vmacs::open(&lan.directory).unwrap();
         let mac = virtual_mac(Family::V4);
@@ -210,7 +210,7 @@ fn ipv4_nothing_binds_the_virtual_address_to_another_mac_address() {
 }
 
 #[test]
-fn ipv6_nothing_binds_the_virtual_address_to_another_mac_address() {
+fn rfc9568_8_2_2_only_an_active_answers_solicitations_and_nothing_binds_the_address_to_another_mac() {
     on_a_lan("bind6", |mut lan| {
         if !has_ipv6() {
             eprintln!("skipped: the kernel has no IPv6");
@@ -246,6 +246,25 @@ fn ipv6_nothing_binds_the_virtual_address_to_another_mac_address() {
     });
 }
 
+#[test]
+fn rfc9568_7_4_the_virtual_mac_makes_no_interface_identifier() {
+    on_a_lan("identifier", |mut lan| {
+        if !has_ipv6() {
+            eprintln!("skipped: the kernel has no IPv6");
+            return;
+        }
+        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let vmac = vmacs.ensure("vrrp6.51", lan.ours, virtual_mac(Family::V6), true).unwrap();
+        vmac.unmute().unwrap();
+        let spec = AddressSpec::new(vmac.index, VIRTUAL_V6.into(), 64);
+        lan.client.add_address(&spec).unwrap();
+        lan.said();
+        let there = lan.client.addresses().unwrap().into_iter().filter(|address| address.interface == vmac.index);
+        assert_eq!(there.map(|address| address.ip).collect::<Vec<_>>(), [VIRTUAL_V6]);
+        vmacs.close().unwrap();
+    });
+}
+
 /// The client's Neighbour Solicitation for `target`.
 fn solicitation(target: Ipv6Addr) -> Vec<u8> {
     use steadfast_core::wire::checksum::Sum;
@@ -269,7 +288,7 @@ fn solicitation(target: Ipv6Addr) -> Vec<u8> {
 }
 
 #[test]
-fn frames_for_the_virtual_mac_address_are_forwarded_only_while_active() {
+fn rfc9568_6_4_2_frames_for_the_virtual_mac_are_forwarded_only_while_active() {
     on_a_lan("forward", |mut lan| {
         let (second, wire) = lan.client.create_veth("second", "wire").unwrap();
         lan.client.set_up(wire).unwrap();
