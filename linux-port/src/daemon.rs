@@ -176,35 +176,62 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// The loop.
+    /// The loop. An error of the system is no reason to leave the addresses behind: what can still be handed
+    /// over is.
     fn work(&mut self) -> io::Result<()> {
         let mut due = Some(Instant::default());
+        let mut result = Ok(());
         loop {
-            let timeout = due.map(|at| punctual(at.since(clock::now())));
-            self.polls.wait(timeout)?;
-            // Before the queues are drained: no deadline fires ahead of what arrived before it.
+            match self.turn(due) {
+                Ok(next) => due = next,
+                Err(error) if result.is_ok() => {
+                    result = Err(error);
+                    due = Some(Instant::default());
+                    self.stop(clock::now());
+                }
+                Err(_) => break,
+            }
+            let Some(since) = self.stopping else { continue };
+            if self.agent.is_idle() && !self.port.changer.is_waiting() {
+                break;
+            }
             let now = clock::now();
-            self.port.set_now(now);
-            self.receive(now);
-            self.answers(now)?;
-            self.news(now)?;
-            if self.polls.is_ready(self.signals.as_fd()) {
-                self.signals(now);
-            }
-            if self.control.as_ref().is_some_and(|control| self.polls.is_ready(control.as_fd())) {
-                self.questions(now);
-            }
-            if self.polls.is_ready(self.reloads.as_fd()) {
-                self.reloaded(now);
-            }
-            due = self.act(now)?;
-            if let Some(since) = self.stopping
-                && ((self.agent.is_idle() && !self.port.changer.is_waiting()) || now.since(since) > STOP_LIMIT)
-            {
-                self.leave();
-                return Ok(());
+            if now.since(since) > STOP_LIMIT {
+                // Cut short: as if every handover had come to its end.
+                let _ = self.act(now + STOP_LIMIT);
+                break;
             }
         }
+        self.leave();
+        result
+    }
+
+    /// Waits until something happens or is due, takes it in, and acts; when to come back.
+    fn turn(&mut self, due: Option<Instant>) -> io::Result<Option<Instant>> {
+        let timeout = due.map(|at| punctual(at.since(clock::now())));
+        self.polls.wait(timeout)?;
+        // Before the queues are drained: no deadline fires ahead of what arrived before it.
+        let now = clock::now();
+        self.port.set_now(now);
+        self.receive(now);
+        self.answers(now)?;
+        self.news(now)?;
+        if self.polls.is_ready(self.signals.as_fd()) {
+            self.signals(now);
+        }
+        if self.control.as_ref().is_some_and(|control| self.polls.is_ready(control.as_fd())) {
+            self.questions(now);
+        }
+        if self.polls.is_ready(self.reloads.as_fd()) {
+            self.reloaded(now);
+        }
+        self.act(now)
+    }
+
+    /// Begins a planned stop.
+    fn stop(&mut self, now: Instant) {
+        self.stopping = Some(now);
+        self.agent.shutdown(now);
     }
 
     /// Carries out what is owed; when to come back.
@@ -266,8 +293,7 @@ impl Daemon {
                 Signal::Hangup => self.reloads.ask(None),
                 Signal::Terminate | Signal::Interrupt if self.stopping.is_none() => {
                     info!("stopping");
-                    self.stopping = Some(now);
-                    self.agent.shutdown(now);
+                    self.stop(now);
                 }
                 // Told twice: the handover is cut short.
                 Signal::Terminate | Signal::Interrupt => self.stopping = Some(Instant::default()),

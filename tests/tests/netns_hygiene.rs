@@ -31,8 +31,9 @@ fn main() {
     for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10)] {
         for vmac in [false, true] {
             let spec = spec.clone().with_vmac(vmac);
-            let tests: [(&str, Test); 6] = [
+            let tests: [(&str, Test); 7] = [
                 ("sigterm-leaves-nothing", sigterm_leaves_nothing),
+                ("told-twice", told_twice),
                 ("killed-then-restarted", killed_then_restarted),
                 ("killed-then-backup", killed_then_backup),
                 ("broken-file-changes-nothing", broken_file_changes_nothing),
@@ -40,8 +41,9 @@ fn main() {
                 ("cable-pulled-and-plugged-in", cable_pulled),
             ];
             for (name, test) in tests {
-                // Of version 2, which waits for seconds, a stop is enough.
-                if spec.version == 2 && name != "sigterm-leaves-nothing" {
+                // Of version 2, which waits for seconds, a stop is enough; and only there is one long enough to be
+                // cut short.
+                if (spec.version == 2) != (name == "told-twice") && name != "sigterm-leaves-nothing" {
                     continue;
                 }
                 let spec = spec.clone();
@@ -130,6 +132,22 @@ fn sigterm_leaves_nothing(spec: &Spec) {
     assert_eq!(adverts.iter().filter(|advert| advert.priority == 0).count(), 1, "one farewell");
 }
 
+/// Told a second time it does not wait for a successor any longer, and leaves as little behind.
+fn told_twice(spec: &Spec) {
+    let lan = Lan::new(&["router"]);
+    let before = snapshot(&lan);
+    let mut daemon = start_active(&lan, ROUTER, spec, 200);
+    let begun = daemon.terminate();
+    wait_for("its resignation", PATIENCE, || {
+        lan.capture.adverts(Default::default()).iter().any(|advert| advert.priority == 0).then_some(())
+    });
+    daemon.terminate();
+    assert_eq!(daemon.process.wait(PATIENCE), Some(0), "{}", daemon.process.log());
+    assert!(Stamp::now() < begun + ms(spec.interval_ms()), "as long as the handover takes without a second word");
+    let left = differences(&before, &snapshot(&lan));
+    assert!(left.is_empty(), "left behind: {left:#?}");
+}
+
 fn killed_then_restarted(spec: &Spec) {
     let lan = Lan::new(&["router"]);
     let before = snapshot(&lan);
@@ -185,6 +203,10 @@ fn broken_file_changes_nothing(spec: &Spec) {
     daemon.reload(&good.replace(line, &format!("{line}\n        {more}")));
     let added = more.split('/').next().and_then(|text| text.parse().ok()).expect("an address");
     wait_for("the added address", PATIENCE, || lan.addresses(ROUTER).contains(&added).then_some(()));
+    assert_eq!(held(&lan, ROUTER, spec), 1);
+    // And gone again, that one alone.
+    daemon.reload(&good);
+    wait_for("the added address to go", PATIENCE, || (!lan.addresses(ROUTER).contains(&added)).then_some(()));
     assert_eq!(held(&lan, ROUTER, spec), 1);
     let end = Stamp::now();
     let adverts = lan.capture.adverts(mark);

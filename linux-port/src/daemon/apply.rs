@@ -54,10 +54,6 @@ impl Daemon {
         let planned: Vec<(Option<RouterId>, Arc<PlannedRouter>)> =
             routers.into_iter().map(|planned| (running.remove(&identity(&planned)), planned)).collect();
 
-        // Before anything is added: whoever takes the place of one that goes may have its VRID.
-        for gone in running.into_values() {
-            self.agent.remove(now, gone);
-        }
         for (_, router) in &planned {
             self.interface(&router.interface)?;
             for device in router.all_addresses().filter_map(|address| address.device.as_ref()) {
@@ -67,16 +63,24 @@ impl Daemon {
         self.note_addresses(planned.iter().map(|(_, router)| &**router));
         self.reread(now)?;
 
+        // Before anything is added: whoever takes the place of one that goes may have its VRID.
+        for gone in running.into_values() {
+            self.agent.remove(now, gone);
+        }
         let mut order = Vec::with_capacity(planned.len());
         for (old, router) in planned {
             let name = Arc::clone(&router);
-            let done = match old {
-                Some(id) => self.change(now, id, router).map(|()| id),
-                None => self.add(now, router, &globals.vmac_prefix, &there),
-            };
-            match done {
-                Ok(id) => order.push(id),
-                Err(problem) => error!("{}: {problem}; it is left out", name.name),
+            match old {
+                Some(id) => {
+                    if let Err(problem) = self.change(now, id, router) {
+                        error!("{}: {problem}; it stays as it was", name.name);
+                    }
+                    order.push(id);
+                }
+                None => match self.add(now, router, &globals.vmac_prefix, &there) {
+                    Ok(id) => order.push(id),
+                    Err(problem) => error!("{}: {problem}; it is left out", name.name),
+                },
             }
         }
         self.order = order;
@@ -173,9 +177,9 @@ impl Daemon {
         let at = local.interface;
         let options_changed = !local.plan.all_addresses().eq(router.all_addresses());
         let interface = self.port.interfaces.get(at).ok_or("its interface is not known")?.id;
-        self.port.replan(id, Arc::clone(&router));
         self.with_config(&router, interface, |agent, config| agent.reconfigure(now, id, config))
             .map_err(|error| describe(error).to_owned())?;
+        self.port.replan(id, router);
         if options_changed {
             self.agent.reacquire(id);
         }
