@@ -10,6 +10,10 @@ use steadfast_core::time::{Duration, Instant};
 /// The span that the bounds speak of.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
+/// The time over which lines are counted: more than a minute, so that no minute, by whatever clock, sees the lines
+/// at both of its ends.
+const SPAN: Duration = Duration::from_secs(65);
+
 /// Lines per [`WINDOW`] that one limiter allows, summaries included.
 pub const LINES: usize = 15;
 
@@ -102,7 +106,7 @@ impl<R: Copy + Eq + Hash, K: Copy + Eq + Hash> Limiter<R, K> {
     pub fn summary_at(&self) -> Option<Instant> {
         let due = self.kinds.values().filter(|state| state.unlogged > 0).map(|state| state.logged + WINDOW).min()?;
         match self.lines.front() {
-            Some(&oldest) if self.lines.len() >= LINES => Some(due.max(oldest + WINDOW)),
+            Some(&oldest) if self.lines.len() >= LINES => Some(due.max(oldest + SPAN)),
             _ => Some(due),
         }
     }
@@ -114,7 +118,7 @@ impl<R: Copy + Eq + Hash, K: Copy + Eq + Hash> Limiter<R, K> {
 
     /// Takes one of the minute's lines, if fewer than `limit` are taken.
     fn allow(&mut self, now: Instant, limit: usize) -> bool {
-        while self.lines.front().is_some_and(|&oldest| oldest + WINDOW <= now) {
+        while self.lines.front().is_some_and(|&oldest| oldest + SPAN <= now) {
             self.lines.pop_front();
         }
         let allowed = self.lines.len() < limit;
