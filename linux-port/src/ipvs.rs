@@ -1,0 +1,5 @@
+//! The kernel's IPVS table over generic netlink: its rows as plain values, how they look on the wire, a client
+//! that reads and writes them, and the difference between two tables. What the table ought to be is decided in
+//! [`crate::lvs`].
+
+pub mod row;

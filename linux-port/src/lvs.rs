@@ -1,0 +1,6 @@
+//! LVS: virtual servers, the health of their real servers, and the IPVS table that follows from both. Pools and
+//! checks are machines without I/O and with explicit time; the director's thread drives them and keeps the
+//! kernel's table ([`crate::ipvs`]) equal to what they want.
+
+pub mod plan;
+pub mod verdict;
