@@ -101,7 +101,8 @@ pub(super) fn in_addr(address: Ipv4Addr) -> libc::in_addr {
     libc::in_addr { s_addr: u32::from_ne_bytes(address.octets()) }
 }
 
-fn set<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+/// Sets the option `name` of `level`; `T` is the type that the kernel expects.
+pub(super) fn set<T>(fd: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
     // SAFETY: `value` is valid for the length given, and the kernel copies from it during the call only (a
     // filter program points to instructions that are borrowed as long).
     let result = unsafe {

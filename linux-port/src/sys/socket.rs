@@ -26,7 +26,8 @@ pub fn packet() -> io::Result<OwnedFd> {
     socket(libc::AF_PACKET, libc::SOCK_RAW, 0)
 }
 
-fn socket(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
+/// A socket of any kind.
+pub(super) fn socket(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: socket takes three integers and touches no memory.
     let fd = super::check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol) })?;
     // SAFETY: the descriptor was just made and nobody else owns it.

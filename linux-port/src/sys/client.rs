@@ -1,0 +1,254 @@
+//! Sockets that ask servers something: TCP, UDP and ICMP, from an address, through an interface and with a mark of
+//! the caller's choice. All are non-blocking, closed on exec and connected, so that answers of others never arrive
+//! and errors of the network do. What is asked is in [`crate::lvs`].
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use super::option;
+
+/// Missing in libc for some targets; the kernel's number is the same on all of them.
+const IP_BIND_ADDRESS_NO_PORT: libc::c_int = 24;
+
+/// What kind of socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP; closing it resets the connection, so that nothing of it stays behind on either side (no TIME_WAIT).
+    Stream,
+    /// UDP.
+    Datagram,
+    /// ICMP or ICMPv6 messages without an IP header. Where the system lets nobody ping without privilege, it is a raw
+    /// socket, see [`Connected::header`].
+    Echo,
+}
+
+/// Where packets leave from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Route<'a> {
+    /// The source address and port, 0 for any.
+    pub source: Option<SocketAddr>,
+    /// The interface.
+    pub interface: Option<&'a str>,
+    /// The firewall's mark, 0 for none.
+    pub mark: u32,
+}
+
+/// A socket whose connection is there or on its way.
+#[derive(Debug)]
+pub struct Connected {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Whether the connection is there already; if not, it becomes writable, or fails, when that is decided.
+    pub complete: bool,
+    /// Whether received messages begin with an IPv4 header (a raw ICMP socket).
+    pub header: bool,
+}
+
+/// Begins to connect; never waits.
+///
+/// # Errors
+/// What the kernel says at once: no route, no privilege, an address that is not ours, nobody there (on this machine).
+pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> io::Result<Connected> {
+    let domain = if target.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let mut header = false;
+    let socket = match kind {
+        Kind::Stream => {
+            let socket = super::socket::socket(domain, libc::SOCK_STREAM, libc::IPPROTO_TCP)?;
+            let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+            option::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_LINGER, &at_once)?;
+            socket
+        }
+        Kind::Datagram => super::socket::socket(domain, libc::SOCK_DGRAM, libc::IPPROTO_UDP)?,
+        Kind::Echo => {
+            let protocol = if target.is_ipv4() { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
+            // Whether ping sockets are allowed is net.ipv4.ping_group_range; root may always open a raw one.
+            super::socket::socket(domain, libc::SOCK_DGRAM, protocol).or_else(|_| {
+                header = target.is_ipv4();
+                super::socket::socket(domain, libc::SOCK_RAW, protocol)
+            })?
+        }
+    };
+    if let Some(interface) = route.interface {
+        bind_to_interface(socket.as_fd(), interface)?;
+    }
+    if route.mark != 0 {
+        option::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_MARK, &route.mark)?;
+    }
+    if let Some(source) = route.source {
+        if source.port() == 0 {
+            // The port is chosen at the connect, where only the whole connection has to be a new one.
+            let _ = option::set(socket.as_fd(), libc::IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &1_i32);
+        } else {
+            option::set(socket.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, &1_i32)?;
+        }
+        let (address, length) = Address::of(source);
+        // SAFETY: the address is valid for the length given, during the call.
+        super::check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })?;
+    }
+    // ICMP has no ports: raw IPv6 sockets refuse one.
+    let target = if kind == Kind::Echo { without_port(target) } else { target };
+    let (address, length) = Address::of(target);
+    // SAFETY: the address is valid for the length given, during the call.
+    let result = super::check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) });
+    let complete = match result {
+        Ok(_) => true,
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(Connected { socket, complete, header })
+}
+
+/// Sends on a connected socket; how much was taken, `None` if there is no room now.
+pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<Option<usize>> {
+    // SAFETY: the buffer is valid for its length; the kernel only reads it.
+    let length = unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL) };
+    match usize::try_from(length) {
+        Ok(length) => Ok(Some(length)),
+        Err(_) => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            error => Err(error),
+        },
+    }
+}
+
+/// The error that a socket failed with, if it did; it is taken away by asking.
+pub fn take_error(fd: BorrowedFd<'_>) -> Option<io::Error> {
+    let mut code: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the option's value is an int, `length` holds its size, and both outlive the call.
+    let result = unsafe {
+        let value = (&raw mut code).cast();
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, value, &raw mut length)
+    };
+    match super::check(result) {
+        Ok(_) if code == 0 => None,
+        Ok(_) => Some(io::Error::from_raw_os_error(code)),
+        Err(error) => Some(error),
+    }
+}
+
+fn bind_to_interface(fd: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    if name.len() >= libc::IF_NAMESIZE {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = [0_u8; libc::IF_NAMESIZE];
+    for (byte, letter) in bytes.iter_mut().zip(name.bytes()) {
+        *byte = letter;
+    }
+    option::set(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &bytes)
+}
+
+fn without_port(mut target: SocketAddr) -> SocketAddr {
+    target.set_port(0);
+    target
+}
+
+#[repr(C)]
+union Address {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl Address {
+    fn of(address: SocketAddr) -> (Self, libc::socklen_t) {
+        match (address.ip(), address) {
+            (IpAddr::V4(ip), _) => {
+                let v4 = libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: address.port().to_be(),
+                    sin_addr: option::in_addr(ip),
+                    sin_zero: [0; 8],
+                };
+                (Self { v4 }, size_of::<libc::sockaddr_in>() as libc::socklen_t)
+            }
+            (IpAddr::V6(ip), _) => {
+                let scope = if let SocketAddr::V6(whole) = address { whole.scope_id() } else { 0 };
+                let v6 = libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: address.port().to_be(),
+                    sin6_flowinfo: 0,
+                    sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                    sin6_scope_id: scope,
+                };
+                (Self { v6 }, size_of::<libc::sockaddr_in6>() as libc::socklen_t)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::super::poll::PollSet;
+    use super::super::socket::receive;
+    use super::*;
+
+    fn wait(socket: &OwnedFd) {
+        let mut set = PollSet::new();
+        set.add_writable(socket.as_fd());
+        set.wait(None).unwrap();
+    }
+
+    #[test]
+    fn a_connection_is_made_from_the_address_asked_for_and_reset_when_dropped() {
+        for (listen, source) in [("127.0.0.1:0", "127.0.0.9:0"), ("[::1]:0", "[::1]:0")] {
+            let Ok(listener) = TcpListener::bind(listen) else { continue };
+            let route = Route { source: Some(source.parse().unwrap()), ..Route::default() };
+            let connected = connect(Kind::Stream, listener.local_addr().unwrap(), route).unwrap();
+            wait(&connected.socket);
+            assert!(take_error(connected.socket.as_fd()).is_none());
+            let (mut server, peer) = listener.accept().unwrap();
+            assert_eq!(peer.ip(), source.parse::<SocketAddr>().unwrap().ip());
+            server.write_all(b"hello").unwrap();
+            assert_eq!(send(connected.socket.as_fd(), b"hi").unwrap(), Some(2));
+            server.read_exact(&mut [0; 2]).unwrap();
+            drop(connected);
+            assert_eq!(server.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+        }
+    }
+
+    #[test]
+    fn nobody_there_is_refused() {
+        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = match connect(Kind::Stream, gone, Route::default()) {
+            Ok(connected) => {
+                wait(&connected.socket);
+                take_error(connected.socket.as_fd()).unwrap()
+            }
+            Err(error) => error,
+        };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn datagrams_go_there_and_come_back() {
+        let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let asked = connect(Kind::Datagram, server.local_addr().unwrap(), Route::default()).unwrap();
+        assert!(asked.complete);
+        assert_eq!(receive(asked.socket.as_fd(), &mut [0; 8]).unwrap(), None);
+        send(asked.socket.as_fd(), b"?").unwrap();
+        let (_, client) = server.recv_from(&mut [0; 8]).unwrap();
+        server.send_to(b"answer", client).unwrap();
+        let mut answer = [0; 8];
+        assert_eq!(receive(asked.socket.as_fd(), &mut answer).unwrap(), Some(6));
+        drop(server);
+        // The ICMP error comes back before the second send, or with it.
+        let first = send(asked.socket.as_fd(), b"?");
+        let told = first.err().or_else(|| take_error(asked.socket.as_fd()));
+        assert_eq!(told.map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
+    }
+
+    #[test]
+    fn an_interface_or_address_that_is_not_there_is_an_error() {
+        let target = "127.0.0.1:9".parse().unwrap();
+        for name in ["no-such-one", "a name that is much too long"] {
+            let route = Route { interface: Some(name), ..Route::default() };
+            assert!(connect(Kind::Datagram, target, route).is_err());
+        }
+        let route = Route { source: Some("192.0.2.77:0".parse().unwrap()), ..Route::default() };
+        assert!(connect(Kind::Datagram, target, route).is_err());
+    }
+}
