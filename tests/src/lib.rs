@@ -5,4 +5,5 @@
 
 pub mod lab;
 pub mod sim;
+pub mod vm;
 pub mod wire;

@@ -1,0 +1,134 @@
+//! The LAN inside the VM: a bridge with machines around it, whose addresses the configurations in `tests/vm/configs`
+//! know by heart; a web client in any of them; and what the other half of direct routing wants of a real server.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::lab::clock::Stamp;
+use crate::lab::namespace::Namespace;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The machines of a LAN, by what they are. Each has the addresses 10.9.0.N/24 and fd09::N/64 on `eth0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// N = 1.
+    Client,
+    /// N = 11.
+    Director1,
+    /// N = 12.
+    Director2,
+    /// A real server, N = 21.
+    Rs1,
+    /// A real server, N = 22.
+    Rs2,
+}
+
+impl Role {
+    /// The machine's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Director1 => "director1",
+            Self::Director2 => "director2",
+            Self::Rs1 => "rs1",
+            Self::Rs2 => "rs2",
+        }
+    }
+
+    /// The last part of its addresses, as it is written.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Client => 1,
+            Self::Director1 => 11,
+            Self::Director2 => 12,
+            Self::Rs1 => 21,
+            Self::Rs2 => 22,
+        }
+    }
+}
+
+/// A bridge with machines around it, removed when dropped.
+#[derive(Debug)]
+pub struct Net {
+    machines: Vec<(Role, Namespace)>,
+    hub: Namespace,
+    folder: PathBuf,
+}
+
+impl Net {
+    /// A LAN of some machines.
+    #[track_caller]
+    pub fn new(roles: &[Role]) -> Self {
+        let hub = Namespace::new("hub");
+        hub.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        hub.ip("link add br0 type bridge mcast_snooping 0 forward_delay 0 stp_state 0");
+        hub.ip("link set br0 up");
+        let mut machines = Vec::new();
+        for &role in roles {
+            let namespace = Namespace::new(role.name());
+            let (port, number) = (format!("p-{}", role.name()), role.number());
+            hub.ip(&format!("link add {port} type veth peer name eth0 netns {}", namespace.name()));
+            hub.ip(&format!("link set {port} master br0 up"));
+            namespace.ip(&format!("link set eth0 address 02:5f:00:00:00:{number:02x} up"));
+            namespace.ip(&format!("addr add 10.9.0.{number}/24 dev eth0"));
+            namespace.ip(&format!("addr add fd09::{number}/64 dev eth0 nodad"));
+            machines.push((role, namespace));
+        }
+        let folder = PathBuf::from(format!("/tmp/net{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        Self { machines, hub, folder }
+    }
+
+    /// A machine's namespace.
+    #[track_caller]
+    pub fn machine(&self, role: Role) -> &Namespace {
+        let found = self.machines.iter().find(|(other, _)| *other == role);
+        &found.unwrap_or_else(|| panic!("this LAN has no {}", role.name())).1
+    }
+
+    /// A folder for configurations and logs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes a machine's port out of the bridge, as its sudden death looks from outside. When.
+    #[track_caller]
+    pub fn cut(&self, role: Role) -> Stamp {
+        let at = Stamp::now();
+        self.hub.ip(&format!("link set p-{} nomaster", role.name()));
+        at
+    }
+
+    /// Makes a machine a real server of direct routing for `vip`: it holds the address on `lo` and neither answers nor
+    /// announces it by ARP.
+    #[track_caller]
+    pub fn hold_silently(&self, role: Role, vip: IpAddr) {
+        let machine = self.machine(role);
+        for interface in ["all", "eth0", "lo"] {
+            machine.sysctl(&format!("net/ipv4/conf/{interface}/arp_ignore"), "1");
+            machine.sysctl(&format!("net/ipv4/conf/{interface}/arp_announce"), "2");
+        }
+        let bits = if vip.is_ipv4() { 32 } else { 128 };
+        machine.ip(&format!("addr add {vip}/{bits} dev lo"));
+    }
+}
+
+/// What a web server at `address` answers to a request from a machine: the body, without its end of line.
+///
+/// # Errors
+/// Why there was no answer within two seconds.
+pub fn request(from: &Namespace, address: SocketAddr) -> std::io::Result<String> {
+    from.enter(|| {
+        let patience = Duration::from_secs(2);
+        let mut stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.write_all(b"GET / HTTP/1.0\r\nHost: vip\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.rsplit("\r\n\r\n").next().unwrap_or("").trim_end().to_owned())
+    })
+}

@@ -1,0 +1,82 @@
+//! The kernel's IPVS table of a namespace as `ipvsadm` shows it, and waiting until it is as it should be.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::lab::clock::Stamp;
+use crate::lab::namespace::{Namespace, run};
+
+/// How often a table is looked at while it is waited for.
+const PERIOD: Duration = Duration::from_millis(40);
+
+/// Runs `ipvsadm` with some words; panics, with what it said, if it fails. Returns what it printed.
+#[track_caller]
+pub fn ipvsadm(place: &Namespace, words: &str) -> String {
+    let output = run(command(place).args(words.split_whitespace()));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn command(place: &Namespace) -> Command {
+    place.command("ipvsadm")
+}
+
+/// The whole table as `ipvsadm -Sn` writes it: one line for a service, one for each of its servers.
+#[track_caller]
+pub fn saved(place: &Namespace) -> String {
+    ipvsadm(place, "-Sn").lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// The servers of the only service: `ADDRESS:PORT weight`, sorted.
+#[track_caller]
+pub fn servers(place: &Namespace) -> Vec<String> {
+    let text = saved(place);
+    let mut found: Vec<String> = text
+        .lines()
+        .filter(|line| line.starts_with("-a "))
+        .map(|line| {
+            let word = |flag: &str| {
+                let mut words = line.split_whitespace().skip_while(|word| *word != flag);
+                words.nth(1).unwrap_or("?").to_owned()
+            };
+            format!("{} {}", word("-r"), word("-w"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Waits until the table is what `wanted` says; panics, with both, after `patience`. When it was seen to be so.
+#[track_caller]
+pub fn wait_saved(place: &Namespace, wanted: &str, patience: Duration) -> Stamp {
+    let deadline = Stamp::now() + patience;
+    loop {
+        let found = saved(place);
+        let at = Stamp::now();
+        if found == wanted {
+            return at;
+        }
+        assert!(at < deadline, "after {patience:?} the table is\n{found}and should be\n{wanted}");
+        std::thread::sleep(PERIOD);
+    }
+}
+
+/// Waits until the only service's servers are `wanted`; panics after `patience`. When they were seen to be so.
+#[track_caller]
+pub fn wait_servers(place: &Namespace, wanted: &[&str], patience: Duration) -> Stamp {
+    let deadline = Stamp::now() + patience;
+    loop {
+        let found = servers(place);
+        let at = Stamp::now();
+        if found == wanted {
+            return at;
+        }
+        assert!(at < deadline, "after {patience:?} the servers are {found:?} and should be {wanted:?}");
+        std::thread::sleep(PERIOD);
+    }
+}
+
+/// How many servers the table holds, in all its services: cheaper than `ipvsadm` for a table of thousands.
+pub fn count_servers(place: &Namespace) -> usize {
+    let text = place.enter(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap_or_default());
+    text.lines().filter(|line| line.starts_with("  -> ") && !line.contains("RemoteAddress")).count()
+}
