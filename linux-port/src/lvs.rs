@@ -3,4 +3,7 @@
 //! kernel's table ([`crate::ipvs`]) equal to what they want.
 
 pub mod plan;
+pub mod pool;
+pub mod probe;
+pub mod schedule;
 pub mod verdict;

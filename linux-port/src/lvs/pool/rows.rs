@@ -1,0 +1,64 @@
+//! The rows of the kernel's table that a pool wants.
+
+use std::collections::BTreeMap;
+
+use super::{Health, Pool};
+use crate::ipvs::row::{Destination, DestinationKey, Service};
+
+impl Pool {
+    /// Its services: one for each of its keys, each with the same destinations.
+    pub fn services(&self) -> impl Iterator<Item = Service> {
+        let plan = &self.plan;
+        plan.keys.iter().map(|key| Service {
+            key: *key,
+            scheduler: plan.scheduler.clone(),
+            flags: plan.flags,
+            persistence: plan.persistence.clone(),
+        })
+    }
+
+    /// The destinations of each of them.
+    ///
+    /// Without the quorum the sorry server stands for all: those that are up leave the table, or stay in it with
+    /// weight 0 if that is how they leave it (`inhibit_on_failure`), or if they are being drained, since then
+    /// their connections are to end by themselves. Without a sorry server the quorum changes nothing here.
+    pub fn destinations(&self) -> BTreeMap<DestinationKey, Destination> {
+        let sorry = self.plan.sorry.as_ref();
+        let replaced = sorry.is_some() && !self.quorum;
+        let mut rows = BTreeMap::new();
+        for (server, member) in self.servers() {
+            let weight = match member.health() {
+                Health::Up if !replaced => member.weight(server),
+                Health::Up if server.inhibit_on_failure || member.decree.is_some_and(|decree| decree.weight() == 0) => {
+                    0
+                }
+                Health::Down if server.inhibit_on_failure => 0,
+                Health::Up | Health::Down => continue,
+            };
+            let row = Destination {
+                key: server.key,
+                forwarding: server.forwarding,
+                weight,
+                upper_threshold: server.upper_threshold,
+                lower_threshold: server.lower_threshold,
+            };
+            rows.insert(server.key, row);
+        }
+        if let Some(sorry) = sorry {
+            let row = Destination {
+                key: sorry.key,
+                forwarding: sorry.forwarding,
+                weight: u32::from(replaced),
+                upper_threshold: 0,
+                lower_threshold: 0,
+            };
+            // One that is a real server of the pool as well keeps that row while the quorum is there.
+            if replaced {
+                rows.insert(sorry.key, row);
+            } else if sorry.inhibit {
+                rows.entry(sorry.key).or_insert(row);
+            }
+        }
+        rows
+    }
+}
