@@ -5,6 +5,7 @@
 mod apply;
 mod interfaces;
 mod journal;
+mod links;
 mod local;
 mod port;
 mod reload;
@@ -34,8 +35,8 @@ use crate::sys::clock;
 use crate::sys::poll::PollSet;
 use crate::sys::signal::{Signal, Signals};
 use crate::timestamp::Timestamp;
-use crate::vmac::Vmacs;
 
+use links::VirtualLinks;
 use port::LinuxPort;
 use reload::Reloads;
 
@@ -54,10 +55,6 @@ const CHANGES: usize = 256;
 
 /// How long a planned stop may take in all; a handover takes one second at most.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
-
-/// How long virtual MAC interfaces outlive a planned stop. Deleting one holds, for some 20 ms, a lock of the
-/// whole kernel, which a successor in another namespace of this machine needs for its addresses just now.
-const HANDOVER: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// How long to wait for a deadline that is `left` away. The kernel may let a wait last 0.1 % longer than it was
 /// told, 3.6 ms of an Active_Down_Interval: a long one ends a little early, and the short rest is waited for then.
@@ -106,7 +103,7 @@ struct Daemon {
     control: Option<Control>,
     signals: Signals,
     reloads: Reloads,
-    vmacs: Vmacs,
+    links: VirtualLinks,
     polls: PollSet,
     queue: ReceiveQueue,
     /// The Virtual Routers in the order of the file.
@@ -144,12 +141,15 @@ impl Daemon {
             }
         };
         let directory = options.control.parent().unwrap_or(Path::new("/run/steadfast"));
-        let vmacs = Vmacs::open(directory).map_err(failed("cannot read what an earlier run has left"))?;
+        let startup_delay = plan.globals.startup_delay;
+        let (links, prepared) =
+            VirtualLinks::start(directory, plan).map_err(failed("cannot prepare the interfaces of virtual routers"))?;
         let mut polls = PollSet::new();
         polls.add(signals.as_fd());
         polls.add(monitor.as_fd());
         polls.add(port.changer.as_fd());
         polls.add(reloads.as_fd());
+        polls.add(links.as_fd());
         if let Some(control) = &control {
             polls.add(control.as_fd());
         }
@@ -160,18 +160,15 @@ impl Daemon {
             control,
             signals,
             reloads,
-            vmacs,
+            links,
             polls,
             queue: ReceiveQueue::default(),
             order: Vec::new(),
             stopping: None,
         };
         let now = clock::now();
-        daemon.agent.set_startup_delay(now, plan.globals.startup_delay);
-        daemon.apply(now, plan).map_err(failed("cannot read the interfaces from the kernel"))?;
-        if let Err(error) = daemon.vmacs.clean() {
-            warn!("what an earlier run has left cannot all be cleared away: {error}");
-        }
+        daemon.agent.set_startup_delay(now, startup_delay);
+        daemon.apply(now, prepared).map_err(failed("cannot read the interfaces from the kernel"))?;
         info!("{}: {} virtual routers", file.display(), daemon.order.len());
         Ok(daemon)
     }
@@ -202,7 +199,7 @@ impl Daemon {
                 break;
             }
         }
-        self.leave();
+        self.links.close();
         result
     }
 
@@ -223,7 +220,10 @@ impl Daemon {
             self.questions(now);
         }
         if self.polls.is_ready(self.reloads.as_fd()) {
-            self.reloaded(now);
+            self.reloaded();
+        }
+        if self.polls.is_ready(self.links.as_fd()) {
+            self.prepared(now);
         }
         self.act(now)
     }
@@ -329,27 +329,32 @@ impl Daemon {
         Snapshot::new(routers.collect(), interfaces.collect(), status::GlobalStatus { counters })
     }
 
-    /// Takes in a configuration that was read.
-    fn reloaded(&mut self, now: Instant) {
+    /// Has what is needed made for a configuration that was read.
+    fn reloaded(&mut self) {
         while let Some(finished) = self.reloads.finished() {
-            let plan = finished.plan();
-            let applied = match plan {
-                Some(plan) if self.stopping.is_none() => match self.apply(now, plan) {
-                    Ok(()) => {
-                        info!("the configuration was read again: {} virtual routers", self.order.len());
-                        true
-                    }
-                    Err(error) => {
-                        error!("the configuration could not be applied: {error}");
-                        false
-                    }
-                },
+            match finished.plan() {
+                Some(plan) if self.stopping.is_none() => self.links.prepare(plan, finished),
                 _ => {
                     error!("the configuration is not valid; the old one stays in force");
-                    false
+                    finished.answer(false);
                 }
-            };
-            finished.answer(applied);
+            }
+        }
+    }
+
+    /// Takes in a configuration for which everything has been made.
+    fn prepared(&mut self, now: Instant) {
+        while let Some((prepared, finished)) = self.links.prepared() {
+            if self.stopping.is_some() {
+                finished.answer(false);
+                continue;
+            }
+            let applied = prepared.and_then(|prepared| self.apply(now, prepared));
+            match &applied {
+                Ok(()) => info!("the configuration was read again: {} virtual routers", self.order.len()),
+                Err(error) => error!("the configuration could not be applied: {error}"),
+            }
+            finished.answer(applied.is_ok());
         }
     }
 }

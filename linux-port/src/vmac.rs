@@ -66,6 +66,7 @@ impl Vmac {
 pub struct Vmacs {
     client: Client,
     changes: Changes,
+    /// As often as they are needed.
     held: Vec<Vmac>,
 }
 
@@ -80,7 +81,8 @@ impl Vmacs {
     }
 
     /// The macvlan `name` with this MAC address on top of the interface `parent`, made or taken over, up, and
-    /// muted if it was made; `ipv6` says whether IPv6 addresses will be put there. Waits for netlink.
+    /// muted if it was made; `ipv6` says whether IPv6 addresses will be put there. One that is held already is
+    /// left as it is; each is to be removed as often as it was asked for. Waits for netlink.
     ///
     /// # Errors
     ///
@@ -89,6 +91,14 @@ impl Vmacs {
     pub fn ensure(&mut self, name: &str, parent: u32, mac: MacAddr, ipv6: bool) -> io::Result<Vmac> {
         let parent = &self.client.link_at(parent)?.ok_or(io::ErrorKind::NotFound)?;
         let present = self.client.link(name)?;
+        let same = |held: &&Vmac| {
+            let there = present.as_ref().filter(|link| link.index == held.index);
+            held.name == name && held.ipv6 == ipv6 && there.is_some_and(|link| is(link, parent, mac))
+        };
+        if let Some(held) = self.held.iter().find(same).cloned() {
+            self.held.push(held.clone());
+            return Ok(held);
+        }
         let index = match &present {
             Some(link) if is(link, parent, mac) => {
                 if link.macvlan_mode != Some(MODE) {
@@ -111,9 +121,7 @@ impl Vmacs {
         };
         let taken_over = present.is_some_and(|link| link.index == index);
         let vmac = Vmac { index, name: name.into(), taken_over, parent: parent.name.clone(), ipv6 };
-        if !self.held.iter().any(|held| held.index == index) {
-            self.held.push(vmac.clone());
-        }
+        self.held.push(vmac.clone());
         if let Err(error) = self.configure(&vmac).and_then(|()| self.client.set_up(index)) {
             let _ = self.remove(&vmac);
             return Err(error);
@@ -121,14 +129,19 @@ impl Vmacs {
         Ok(vmac)
     }
 
-    /// Deletes the macvlan, unless the administrator made it, and puts the settings of the interface below
-    /// back if it was the last one there.
+    /// Deletes the macvlan, unless it is still needed or the administrator made it, and puts the settings of the
+    /// interface below back if it was the last one there.
     ///
     /// # Errors
     ///
     /// The first of the system's; as much as possible is undone nevertheless.
     pub fn remove(&mut self, vmac: &Vmac) -> io::Result<()> {
-        self.held.retain(|held| held.index != vmac.index);
+        if let Some(at) = self.held.iter().position(|held| held == vmac) {
+            self.held.remove(at);
+        }
+        if self.held.iter().any(|held| held.index == vmac.index) {
+            return Ok(());
+        }
         let mut result = self.delete(&vmac.name);
         // Its own settings went with it, unless it stays.
         result = result.and(self.changes.restore(&settings_of(&vmac.name)));

@@ -417,6 +417,28 @@ fn a_killed_run_is_taken_over_and_the_true_originals_come_back() {
 }
 
 #[test]
+fn an_interface_stays_as_long_as_somebody_needs_it() {
+    on_a_lan("needed", |mut lan| {
+        let mac = virtual_mac(Family::V4);
+        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let before = settings();
+        let first = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
+        first.unmute().unwrap();
+        // A reload wants it again while the router that has it is Active.
+        let second = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
+        assert_eq!(first, second);
+        let forwarding = sysctl::read("net/ipv4/conf/ours/forwarding").unwrap();
+        assert_eq!(sysctl::read("net/ipv4/conf/vrrp.51/forwarding").unwrap(), forwarding, "as it was");
+        vmacs.remove(&first).unwrap();
+        assert_eq!(lan.client.link("vrrp.51").unwrap().unwrap().index, second.index);
+        assert_ne!(settings(), before);
+        vmacs.remove(&second).unwrap();
+        assert_eq!(lan.client.link("vrrp.51").unwrap(), None);
+        assert_eq!(settings(), before);
+    });
+}
+
+#[test]
 fn links_of_others_are_left_alone() {
     on_a_lan("others", |mut lan| {
         let mac = virtual_mac(Family::V4);

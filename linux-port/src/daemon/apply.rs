@@ -11,9 +11,10 @@ use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId};
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, Version, Vrid};
 
-use super::local::{Local, place, spec, virtual_mac};
+use super::links::Prepared;
+use super::local::{Local, place, spec};
 use super::{Daemon, Name};
-use crate::netlink::{Address, Client};
+use crate::netlink::Address;
 use crate::plan::{Plan, PlannedRouter, PlannedVirtualMac};
 use crate::vmac::Vmac;
 
@@ -38,52 +39,76 @@ fn identity(planned: &PlannedRouter) -> Identity {
 }
 
 impl Daemon {
-    /// Makes the agent what the plan says.
+    /// Makes the agent what the plan says. Waits for the kernel only if the plan names an interface that none
+    /// before it did.
     ///
     /// # Errors
-    /// The kernel did not tell of its interfaces; nothing has changed then.
-    pub(super) fn apply(&mut self, now: Instant, plan: Plan) -> io::Result<()> {
-        let there = Client::open()?.addresses()?;
-        let Plan { globals, routers } = plan;
+    /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
+    pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
+        let Prepared { plan: Plan { routers, .. }, links, there } = prepared;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
                 running.insert(identity(&local.plan), local.id);
             }
         }
-        let planned: Vec<(Option<RouterId>, Arc<PlannedRouter>)> =
-            routers.into_iter().map(|planned| (running.remove(&identity(&planned)), planned)).collect();
-
-        for (_, router) in &planned {
-            self.interface(&router.interface)?;
-            for device in router.all_addresses().filter_map(|address| address.device.as_ref()) {
-                self.interface(device)?;
+        if let Err(error) = self.learn(now, &routers) {
+            for (router, link) in routers.iter().zip(links) {
+                self.give_back(&Name::from(&*router.name), link.and_then(Result::ok));
             }
+            return Err(error);
         }
-        self.note_addresses(planned.iter().map(|(_, router)| &**router));
-        self.reread(now)?;
+        let planned: Vec<_> =
+            routers.into_iter().map(|planned| (running.remove(&identity(&planned)), planned)).zip(links).collect();
 
         // Before anything is added: whoever takes the place of one that goes may have its VRID.
         for gone in running.into_values() {
             self.agent.remove(now, gone);
         }
         let mut order = Vec::with_capacity(planned.len());
-        for (old, router) in planned {
-            let name = Arc::clone(&router);
+        for ((old, router), link) in planned {
+            let name = Name::from(&*router.name);
             match old {
                 Some(id) => {
+                    // It has its interface, if it wants one.
+                    self.give_back(&name, link.and_then(Result::ok));
                     if let Err(problem) = self.change(now, id, router) {
-                        error!("{}: {problem}; it stays as it was", name.name);
+                        error!("{name}: {problem}; it stays as it was");
                     }
                     order.push(id);
                 }
-                None => match self.add(now, router, &globals.vmac_prefix, &there) {
-                    Ok(id) => order.push(id),
-                    Err(problem) => error!("{}: {problem}; it is left out", name.name),
-                },
+                None => {
+                    let added = link.transpose().and_then(|link| {
+                        self.add(now, router, link.clone(), &there).inspect_err(|_| self.give_back(&name, link))
+                    });
+                    match added {
+                        Ok(id) => order.push(id),
+                        Err(problem) => error!("{name}: {problem}; it is left out"),
+                    }
+                }
             }
         }
         self.order = order;
+        Ok(())
+    }
+
+    /// Learns of the interfaces that these routers are on, and of their addresses.
+    fn learn(&mut self, now: Instant, routers: &[Arc<PlannedRouter>]) -> io::Result<()> {
+        let known = self.port.interfaces.len();
+        for router in routers {
+            self.interface(&router.interface)?;
+            for device in router.all_addresses().filter_map(|address| address.device.as_ref()) {
+                self.interface(device)?;
+            }
+        }
+        self.note_addresses(routers.iter().map(|router| &**router));
+        if self.port.interfaces.len() > known {
+            return self.reread(now);
+        }
+        // Which address is the source depends on which ones are virtual.
+        for at in 0..known {
+            self.tell(now, at);
+        }
         Ok(())
     }
 
@@ -135,7 +160,7 @@ impl Daemon {
         &mut self,
         now: Instant,
         router: Arc<PlannedRouter>,
-        vmac_prefix: &str,
+        virtual_link: Option<Vmac>,
         there: &[Address],
     ) -> Result<RouterId, String> {
         let at = self.port.interfaces.at(&router.interface).ok_or("its interface is not known")?;
@@ -144,10 +169,6 @@ impl Daemon {
         if interface.index.is_none() {
             warn!("{}: {} does not exist yet; it is waited for", router.name, router.interface);
         }
-        let virtual_link = match &router.virtual_mac {
-            Some(planned) => Some(self.virtual_link(&router, planned, vmac_prefix, at)?),
-            None => None,
-        };
         let leftovers: Vec<_> = router
             .all_addresses()
             .filter(|_| !router.settings.priority.is_owner())
@@ -199,44 +220,16 @@ impl Daemon {
         with(&mut self.agent, &RouterConfig { interface, settings, addresses: &addresses, excluded: &excluded })
     }
 
-    /// The macvlan of a Virtual Router with `use_vmac`.
-    fn virtual_link(
-        &mut self,
-        router: &PlannedRouter,
-        planned: &PlannedVirtualMac,
-        prefix: &str,
-        at: usize,
-    ) -> Result<Vmac, String> {
-        let protocol = &router.settings;
-        let name = planned.name.clone().unwrap_or_else(|| match protocol.family {
-            Family::V4 => format!("{prefix}.{}", protocol.vrid),
-            Family::V6 => format!("{prefix}6.{}", protocol.vrid),
-        });
-        let mac = virtual_mac(router);
-        let index = self.port.interfaces.get(at).and_then(|known| known.index);
-        let index = index.ok_or_else(|| format!("use_vmac: {} does not exist", router.interface))?;
-        let ipv6 = router.all_addresses().any(|address| address.address.is_ipv6());
-        self.vmacs.ensure(&name, index, mac, ipv6).map_err(|error| format!("use_vmac: {name}: {error}"))
-    }
-
     /// Clears away what retired routers leave.
     pub(super) fn bury(&mut self) {
         for local in std::mem::take(&mut self.port.retired) {
-            if let Some(link) = &local.virtual_link
-                && let Err(error) = self.vmacs.remove(link)
-            {
-                warn!("{}: {} cannot be removed: {error}", local.name, link.name);
-            }
+            self.give_back(&local.name, local.virtual_link);
         }
     }
 
-    /// Leaves the machine as it was.
-    pub(super) fn leave(&mut self) {
-        if !self.vmacs.is_empty() {
-            std::thread::sleep(super::HANDOVER);
-        }
-        if let Err(error) = self.vmacs.close() {
-            warn!("the settings of virtual MAC addresses cannot all be restored: {error}");
+    fn give_back(&self, router: &Name, link: Option<Vmac>) {
+        if let Some(link) = link {
+            self.links.remove(Arc::clone(router), link);
         }
     }
 }

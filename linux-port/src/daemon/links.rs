@@ -1,0 +1,168 @@
+//! The virtual MAC interfaces of the configuration, made and deleted on a thread of its own: the kernel takes some
+//! 20 ms for each, and no Advertisement waits for that. What Virtual Routers do with them is decided in
+//! [`super::apply`]; how they are made, in [`crate::vmac`].
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use log::{error, warn};
+use steadfast_core::types::Family;
+
+use super::Name;
+use super::local::virtual_mac;
+use super::reload::Finished;
+use crate::netlink::{Address, Client};
+use crate::plan::{Plan, PlannedRouter};
+use crate::sys::event::EventFd;
+use crate::vmac::{Vmac, Vmacs};
+
+/// How long virtual MAC interfaces outlive a planned stop. Deleting one holds, for some 20 ms, a lock of the
+/// whole kernel, which a successor in another namespace of this machine needs for its addresses just now.
+const HANDOVER: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// A plan for which everything has been made that takes its time.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    /// The virtual MAC interface of each router of the plan, if it wants one, or why there is none. Each is
+    /// given back by [`VirtualLinks::remove`], also where a router had it before.
+    pub(super) links: Vec<Option<Result<Vmac, String>>>,
+    /// The addresses on all interfaces, after that.
+    pub(super) there: Vec<Address>,
+}
+
+enum Job {
+    Prepare(Box<(Plan, Finished)>),
+    Remove(Name, Vmac),
+    Close,
+}
+
+/// The thread and what it was asked for.
+#[derive(Debug)]
+pub(super) struct VirtualLinks {
+    jobs: Sender<Job>,
+    prepared: Receiver<(io::Result<Prepared>, Finished)>,
+    done: Arc<EventFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl VirtualLinks {
+    /// Makes ready what `plan` needs, undoes what an earlier run noted in `notes` and this one does not need,
+    /// and starts the thread. Waits for the kernel.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub(super) fn start(notes: &Path, plan: Plan) -> io::Result<(Self, Prepared)> {
+        let mut vmacs = Vmacs::open(notes)?;
+        let first = prepare(&mut vmacs, plan)?;
+        if let Err(error) = vmacs.clean() {
+            warn!("what an earlier run has left cannot all be cleared away: {error}");
+        }
+        let (jobs, asked) = channel();
+        let (answers, prepared) = channel();
+        let done = Arc::new(EventFd::new()?);
+        let raise = Arc::clone(&done);
+        let thread = thread::Builder::new().name("links".into()).spawn(move || {
+            while let Ok(job) = asked.recv() {
+                match job {
+                    Job::Prepare(asked) => {
+                        let (plan, finished) = *asked;
+                        if answers.send((prepare(&mut vmacs, plan), finished)).is_err() {
+                            return;
+                        }
+                        raise.raise();
+                    }
+                    Job::Remove(name, link) => {
+                        if let Err(error) = vmacs.remove(&link) {
+                            warn!("{name}: {} cannot be removed: {error}", link.name);
+                        }
+                    }
+                    Job::Close => return close(&mut vmacs),
+                }
+            }
+        })?;
+        Ok((Self { jobs, prepared, done, thread: Some(thread) }, first))
+    }
+
+    /// Has a plan prepared that somebody asked for; never waits.
+    pub(super) fn prepare(&self, plan: Plan, finished: Finished) {
+        self.give(Job::Prepare(Box::new((plan, finished))));
+    }
+
+    /// A plan that has been prepared since, or why it could not be; never waits.
+    pub(super) fn prepared(&self) -> Option<(io::Result<Prepared>, Finished)> {
+        self.done.lower();
+        self.prepared.try_recv().ok()
+    }
+
+    /// Gives back an interface that `router` needs no longer; never waits.
+    pub(super) fn remove(&self, router: Name, link: Vmac) {
+        self.give(Job::Remove(router, link));
+    }
+
+    /// Leaves the machine as it was. Waits for the kernel.
+    pub(super) fn close(&mut self) {
+        self.give(Job::Close);
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            error!("virtual MAC interfaces may be left behind");
+        }
+    }
+
+    fn give(&self, job: Job) {
+        if self.jobs.send(job).is_err() {
+            error!("virtual MAC interfaces cannot be made or deleted: their thread has ended");
+        }
+    }
+}
+
+impl AsFd for VirtualLinks {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.done.as_fd()
+    }
+}
+
+fn close(vmacs: &mut Vmacs) {
+    if !vmacs.is_empty() {
+        thread::sleep(HANDOVER);
+    }
+    if let Err(error) = vmacs.close() {
+        warn!("the settings of virtual MAC addresses cannot all be restored: {error}");
+    }
+}
+
+fn prepare(vmacs: &mut Vmacs, plan: Plan) -> io::Result<Prepared> {
+    let mut client = Client::open()?;
+    let prefix = &plan.globals.vmac_prefix;
+    let links: Vec<_> = plan.routers.iter().map(|router| link(&mut client, vmacs, router, prefix)).collect();
+    match client.addresses() {
+        Ok(there) => Ok(Prepared { plan, links, there }),
+        Err(error) => {
+            for link in links.into_iter().flatten().flatten() {
+                vmacs.remove(&link)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The macvlan of a Virtual Router with `use_vmac`.
+fn link(client: &mut Client, vmacs: &mut Vmacs, router: &PlannedRouter, prefix: &str) -> Option<Result<Vmac, String>> {
+    let planned = router.virtual_mac.as_ref()?;
+    let protocol = &router.settings;
+    let name = planned.name.clone().unwrap_or_else(|| match protocol.family {
+        Family::V4 => format!("{prefix}.{}", protocol.vrid),
+        Family::V6 => format!("{prefix}6.{}", protocol.vrid),
+    });
+    let parent = match client.link(&router.interface) {
+        Ok(Some(parent)) => parent.index,
+        Ok(None) => return Some(Err(format!("use_vmac: {} does not exist", router.interface))),
+        Err(error) => return Some(Err(format!("use_vmac: {}: {error}", router.interface))),
+    };
+    let ipv6 = router.all_addresses().any(|address| address.address.is_ipv6());
+    let made = vmacs.ensure(&name, parent, virtual_mac(router), ipv6);
+    Some(made.map_err(|error| format!("use_vmac: {name}: {error}")))
+}

@@ -1,0 +1,158 @@
+//! What else a machine does while an Active advertises every 10 ms: a reload that makes and deletes virtual MAC
+//! addresses, other routers of the same process that change state, and strangers that hold the kernel's lock of all
+//! network configuration. No Advertisement may come later than when nothing of it happens, in the same run.
+
+#![forbid(unsafe_code)]
+
+use std::fmt::Write;
+use std::fs;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use steadfast_tests::lab::clock::{Stamp, median, ms, summary, wait_for};
+use steadfast_tests::lab::engine::{Daemon, Engine};
+use steadfast_tests::lab::frames::largest_pause;
+use steadfast_tests::lab::hostile::Forge;
+use steadfast_tests::lab::inject::inject;
+use steadfast_tests::lab::process::Process;
+use steadfast_tests::lab::spec::Spec;
+use steadfast_tests::lab::{Lan, namespace, thorough};
+
+const ROUTER: usize = 0;
+const RIVAL: usize = 1;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The VRID of the router whose Advertisements are looked at, and of the first of the others.
+const FAST: u8 = 51;
+const OTHERS: u8 = 61;
+/// How much of a change is looked at; everything that follows from it has happened by then.
+const WINDOW: Duration = Duration::from_millis(1500);
+/// How much later an Advertisement may be than without a change: less than any work on an interface takes.
+const LEEWAY: f64 = 5.0;
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    if let Err(why) = namespace::permitted(&[]) {
+        println!("skipped: {why}");
+        return;
+    }
+    let runs = if thorough() { 12 } else { 5 };
+    let trials = vec![
+        Trial::test("reload-with-virtual-macs-delays-no-advertisement", move || {
+            reload_with_virtual_macs(runs);
+            Ok(())
+        }),
+        Trial::test("a-lock-held-by-others-delays-no-advertisement", move || {
+            lock_held_by_others(runs);
+            Ok(())
+        }),
+    ];
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A router of 10 ms and `others` routers of 100 ms.
+fn text(others: u8, vmac: bool) -> String {
+    let mut text = Spec::v3(1).instance("FAST", FAST, 200, &["10.9.0.100/24"]);
+    let spec = Spec::v3(10).with_vmac(vmac);
+    for number in 0..others {
+        let address = format!("10.9.0.{}/24", 150 + number);
+        let _ = write!(text, "{}", spec.instance(&format!("R{number}"), OTHERS + number, 200, &[&address]));
+    }
+    text
+}
+
+/// Waits until the router is Active and holds the address of everyone in `text(others)`.
+#[track_caller]
+fn settle(lan: &Lan, others: u8) {
+    wait_for("all addresses", PATIENCE, || {
+        let held = lan.addresses(ROUTER);
+        let wanted = |number: u8| held.contains(&std::net::Ipv4Addr::new(10, 9, 0, number).into());
+        (wanted(100) && (0..20).all(|number| wanted(150 + number) == (number < others))).then_some(())
+    });
+}
+
+/// The longest pause of the fast router during `change`, in ms.
+fn pause(lan: &Lan, change: impl FnOnce()) -> f64 {
+    let (mark, begun) = (lan.capture.mark(), Stamp::now());
+    change();
+    let end = begun + WINDOW;
+    end.sleep();
+    let mut adverts = lan.capture.adverts(mark);
+    adverts.retain(|advert| advert.vrid == FAST);
+    largest_pause(&adverts, ROUTER, begun, end)
+}
+
+fn report(what: &str, pauses: &[f64]) {
+    println!("\nfigure: reload: longest pause of 10 ms, ms: {what:<46} {}", summary(pauses));
+}
+
+/// Five routers with virtual MAC addresses come and go by reload.
+fn reload_with_virtual_macs(runs: usize) {
+    const COUNT: u8 = 5;
+    let lan = Lan::new(&["router"]);
+    let daemon = Daemon::start_with(Engine::Steadfast, &lan, ROUTER, &text(0, true));
+    settle(&lan, 0);
+    let (mut bare, mut added, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..runs {
+        bare.push(pause(&lan, || {}));
+        added.push(pause(&lan, || _ = daemon.reload(&text(COUNT, true))));
+        settle(&lan, COUNT);
+        removed.push(pause(&lan, || _ = daemon.reload(&text(0, true))));
+        settle(&lan, 0);
+        wait_for("the virtual MAC interfaces to go", PATIENCE, || {
+            (!lan.host(ROUTER).namespace.ip("-o link show").contains("vrrp.")).then_some(())
+        });
+    }
+    report("nothing happens", &bare);
+    report("5 virtual MAC addresses come by reload", &added);
+    report("5 virtual MAC addresses go by reload", &removed);
+    for (what, pauses) in [("added", &added), ("removed", &removed)] {
+        let (with, without) = (median(pauses), median(&bare));
+        assert!(with <= without + LEEWAY, "{what}: {with} ms, {without} ms when nothing happens");
+    }
+}
+
+/// Others make and delete interfaces without pause, while twenty routers of ours change state.
+fn lock_held_by_others(runs: usize) {
+    const COUNT: u8 = 20;
+    let lan = Lan::new(&["router", "rival"]);
+    let daemon = Daemon::start_with(Engine::Steadfast, &lan, ROUTER, &text(COUNT, false));
+    settle(&lan, COUNT);
+    let elsewhere = namespace::Namespace::new("elsewhere");
+    elsewhere.ip("link add base type bridge");
+    elsewhere.ip("link set base up");
+    let batch = lan.folder().join("batch");
+    // Setting it down takes the kernel some 15 ms, with the lock held.
+    let turn = "link add m0 link base type macvlan\nlink set m0 up\nlink set m0 down\nlink del m0\n";
+    fs::write(&batch, turn.repeat(100_000)).expect("a file can be written");
+    // Somebody with a higher priority is heard once: release, and acquisition after Active_Down_Interval.
+    let depose = || {
+        let forge = |number| Forge::new(&Spec { vrid: OTHERS + number, ..Spec::v3(10) }, lan.host(RIVAL), 250);
+        let frames: Vec<_> = (0..COUNT).map(|number| forge(number).frame()).collect();
+        for _ in 0..3 {
+            let (count, rate) = (frames.len() as u32, 4000);
+            inject(&lan.host(RIVAL).namespace, &frames, rate, Duration::from_secs(1) * count / rate);
+            (Stamp::now() + ms(450.0)).sleep();
+        }
+    };
+    let names = ["nothing happens", "20 others change state", "the lock is held", "both"];
+    let mut pauses = [const { Vec::new() }; 4];
+    for _ in 0..runs {
+        pauses[0].push(pause(&lan, || {}));
+        pauses[1].push(pause(&lan, depose));
+        let mut command = elsewhere.command("ip");
+        command.arg("-batch").arg(&batch);
+        let strangers = Process::start(&mut command, &lan.folder().join("batch.log"));
+        pauses[2].push(pause(&lan, || {}));
+        pauses[3].push(pause(&lan, depose));
+        drop(strangers);
+        settle(&lan, COUNT);
+    }
+    let deposed = daemon.process.log().matches("active -> backup").count();
+    assert!(deposed >= runs * 2 * usize::from(COUNT), "only {deposed} changes of state");
+    for (name, pauses) in names.iter().zip(&pauses) {
+        report(name, pauses);
+    }
+    let (both, alone) = (median(&pauses[3]), median(&pauses[2]).max(median(&pauses[1])));
+    assert!(both <= alone + LEEWAY, "{both} ms, {alone} ms with one of the two");
+}
