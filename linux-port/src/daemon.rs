@@ -14,7 +14,7 @@ mod watch;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -140,10 +140,12 @@ impl Daemon {
                 None
             }
         };
-        let directory = options.control.parent().unwrap_or(Path::new("/run/steadfast"));
+        // Beside the socket and by its name: two agents may have theirs in one directory.
+        let mut notes = options.control.clone().into_os_string();
+        notes.push(".changes");
         let startup_delay = plan.globals.startup_delay;
-        let (links, prepared) =
-            VirtualLinks::start(directory, plan).map_err(failed("cannot prepare the interfaces of virtual routers"))?;
+        let (links, prepared) = VirtualLinks::start(notes.as_ref(), plan)
+            .map_err(failed("cannot prepare the interfaces of virtual routers"))?;
         let mut polls = PollSet::new();
         polls.add(signals.as_fd());
         polls.add(monitor.as_fd());
@@ -311,6 +313,7 @@ impl Daemon {
                     request.answer(Answer::Status(snapshot));
                 }
                 Verb::Reload => self.reloads.ask(Some(request)),
+                Verb::Server(_) => request.answer(Answer::Server(Err("the configuration has no virtual_server".into()))),
             }
         }
         self.control = Some(control);

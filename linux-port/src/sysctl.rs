@@ -10,7 +10,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/proc/sys";
-const FILE: &str = "changes";
 
 /// The value of a setting such as `net/ipv4/conf/eth0/arp_ignore` in the network namespace of the calling
 /// thread, without the line's end.
@@ -45,7 +44,7 @@ fn named(key: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{ROOT}/{key}: {error}"))
 }
 
-/// What has been changed on this machine and is to be undone. One process at a time may use a directory, and
+/// What has been changed on this machine and is to be undone. One process at a time may use a file, and
 /// processes in different network namespaces use different ones.
 #[derive(Debug)]
 pub struct Changes {
@@ -56,20 +55,21 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Reads what an earlier run has left in `directory`, which is made if it is not there.
+    /// Reads what an earlier run has left in `file`, whose directory is made if it is not there.
     ///
     /// # Errors
     ///
     /// Of the system. A file that is damaged counts as far as it can be read.
-    pub fn open(directory: &Path) -> io::Result<Self> {
-        fs::create_dir_all(directory)?;
-        let file = directory.join(FILE);
-        let text = match fs::read(&file) {
+    pub fn open(file: &Path) -> io::Result<Self> {
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let text = match fs::read(file) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        let mut changes = Self { file, settings: BTreeMap::new(), links: BTreeSet::new() };
+        let mut changes = Self { file: file.to_owned(), settings: BTreeMap::new(), links: BTreeSet::new() };
         for line in text.lines() {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["setting", key, value] => drop(changes.settings.insert(key.into(), value.into())),
@@ -184,13 +184,13 @@ mod tests {
     fn a_damaged_file_counts_as_far_as_it_can_be_read() {
         let directory = std::env::temp_dir().join(format!("steadfast-changes-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        let file = directory.join(FILE);
+        let file = directory.join("control.sock.changes");
         fs::write(&file, b"link vrrp.1\nlink\nsetting net/ipv4/conf/eth0/arp_ignore 0\n\xff\xfe\nsetting x").unwrap();
-        let mut changes = Changes::open(&directory).unwrap();
+        let mut changes = Changes::open(&file).unwrap();
         assert_eq!(changes.links().iter().collect::<Vec<_>>(), ["vrrp.1"]);
         assert_eq!(changes.interfaces().into_iter().collect::<Vec<_>>(), ["eth0"]);
         changes.add_link("vrrp.2").unwrap();
-        assert_eq!(Changes::open(&directory).unwrap().links().len(), 2);
+        assert_eq!(Changes::open(&file).unwrap().links().len(), 2);
         changes.remove_link("vrrp.1").unwrap();
         changes.remove_link("vrrp.2").unwrap();
         assert!(file.exists(), "a setting is still noted");

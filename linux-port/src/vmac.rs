@@ -71,13 +71,13 @@ pub struct Vmacs {
 }
 
 impl Vmacs {
-    /// Begins with what an earlier run noted in `directory` (such as /run/steadfast), if it was killed.
+    /// Begins with what an earlier run noted in the file `notes`, if it was killed.
     ///
     /// # Errors
     ///
     /// Of the system.
-    pub fn open(directory: &Path) -> io::Result<Self> {
-        Ok(Self { client: Client::open()?, changes: Changes::open(directory)?, held: Vec::new() })
+    pub fn open(notes: &Path) -> io::Result<Self> {
+        Ok(Self { client: Client::open()?, changes: Changes::open(notes)?, held: Vec::new() })
     }
 
     /// The macvlan `name` with this MAC address on top of the interface `parent`, made or taken over, up, and

@@ -112,6 +112,11 @@ fn virtual_mac(family: Family) -> MacAddr {
 }
 
 impl Lan {
+    /// The file of what is to be undone.
+    fn notes(&self) -> PathBuf {
+        self.directory.join("control.sock.changes")
+    }
+
     /// The frames that the router has sent, until none came for 100 ms.
     fn said(&self) -> Vec<Vec<u8>> {
         let mut set = PollSet::new();
@@ -181,7 +186,7 @@ fn from(frames: &[Vec<u8>], mac: MacAddr) -> usize {
 #[test]
 fn rfc9568_8_1_2_only_an_active_answers_arp_and_nothing_binds_the_address_to_another_mac() {
     on_a_lan("bind4", |mut lan| {
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let mac = virtual_mac(Family::V4);
         let vmac = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
         let spec = AddressSpec::new(vmac.index, VIRTUAL.into(), 32);
@@ -219,7 +224,7 @@ fn rfc9568_8_2_2_only_an_active_answers_solicitations_and_nothing_binds_the_addr
         let mut own = AddressSpec::new(lan.ours, "2001:db8::1".parse().unwrap(), 64);
         own.preferred_lft = None;
         lan.client.add_address(&own).unwrap();
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let mac = virtual_mac(Family::V6);
         lan.said();
         let vmac = vmacs.ensure("vrrp6.51", lan.ours, mac, true).unwrap();
@@ -253,7 +258,7 @@ fn rfc9568_7_4_the_virtual_mac_makes_no_interface_identifier() {
             eprintln!("skipped: the kernel has no IPv6");
             return;
         }
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let vmac = vmacs.ensure("vrrp6.51", lan.ours, virtual_mac(Family::V6), true).unwrap();
         vmac.unmute().unwrap();
         let spec = AddressSpec::new(vmac.index, VIRTUAL_V6.into(), 64);
@@ -298,7 +303,7 @@ fn rfc9568_6_4_2_frames_for_the_virtual_mac_are_forwarded_only_while_active() {
         sysctl::write("net/ipv4/conf/wire/forwarding", "0").unwrap();
         let beyond = socket::packet().unwrap();
         socket::bind_packet(beyond.as_fd(), wire, ip::ETHERTYPE_ARP).unwrap();
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let mac = virtual_mac(Family::V4);
         let vmac = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
         // A packet that is forwarded makes the router ask for its destination on the other side.
@@ -327,7 +332,7 @@ fn rfc9568_6_4_2_frames_for_the_virtual_mac_are_forwarded_only_while_active() {
 #[test]
 fn an_active_hears_another_active_with_the_same_mac_address() {
     on_a_lan("hear", |mut lan| {
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         for family in [Family::V4, Family::V6] {
             if family == Family::V6 && !has_ipv6() {
                 continue;
@@ -363,7 +368,7 @@ fn an_active_hears_another_active_with_the_same_mac_address() {
 #[test]
 fn muting_is_quick_and_nothing_waits_for_a_grace_period() {
     on_a_lan("mute", |lan| {
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let vmac = vmacs.ensure("vrrp.51", lan.ours, virtual_mac(Family::V4), has_ipv6()).unwrap();
         let mut spans: Vec<_> = (0..21)
             .map(|_| {
@@ -393,7 +398,7 @@ fn a_killed_run_is_taken_over_and_the_true_originals_come_back() {
         sysctl::write("net/ipv4/conf/all/rp_filter", "1").unwrap();
         let before = settings();
         let mac = virtual_mac(Family::V4);
-        let mut killed = Vmacs::open(&lan.directory).unwrap();
+        let mut killed = Vmacs::open(&lan.notes()).unwrap();
         let first = killed.ensure("vrrp.51", lan.ours, mac, false).unwrap();
         killed.ensure("vrrp.52", lan.ours, virtual_mac(Family::V6), false).unwrap();
         assert!(!first.taken_over);
@@ -401,7 +406,7 @@ fn a_killed_run_is_taken_over_and_the_true_originals_come_back() {
         let spec = AddressSpec::new(first.index, VIRTUAL.into(), 32);
         lan.client.add_address(&spec).unwrap();
         drop(killed);
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let second = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
         assert!(second.taken_over && second.index == first.index);
         assert!(lan.client.addresses().unwrap().iter().any(|a| a.ip == spec.ip), "what it held it still holds");
@@ -420,7 +425,7 @@ fn a_killed_run_is_taken_over_and_the_true_originals_come_back() {
 fn an_interface_stays_as_long_as_somebody_needs_it() {
     on_a_lan("needed", |mut lan| {
         let mac = virtual_mac(Family::V4);
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let before = settings();
         let first = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
         first.unmute().unwrap();
@@ -442,7 +447,7 @@ fn an_interface_stays_as_long_as_somebody_needs_it() {
 fn links_of_others_are_left_alone() {
     on_a_lan("others", |mut lan| {
         let mac = virtual_mac(Family::V4);
-        let mut vmacs = Vmacs::open(&lan.directory).unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let error = vmacs.ensure("theirs", lan.ours, mac, false).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
         assert!(vmacs.ensure("vrrp.51", 9_999, mac, false).is_err());

@@ -54,6 +54,10 @@ fn main() {
             }
         }
     }
+    trials.push(Trial::test("two-agents-with-sockets-in-one-folder", || {
+        two_agents_in_one_folder();
+        Ok(())
+    }));
     trials.push(Trial::test("status-has-its-schema", || {
         status_has_its_schema();
         Ok(())
@@ -178,6 +182,42 @@ fn killed_then_backup(spec: &Spec) {
     daemon.wait_state("backup", PATIENCE);
     wait_for("the leftovers to go", PATIENCE, || (held(&lan, ROUTER, spec) == 0).then_some(()));
     assert_eq!(other.state().as_deref(), Some("active"));
+}
+
+/// Two machines that share /run: what each has changed is noted apart, and undone where it was changed.
+fn two_agents_in_one_folder() {
+    let lan = Lan::new(&["router", "other"]);
+    let spec = Spec::v3(10).with_vmac(true);
+    lan.host(ROUTER).namespace.sysctl("net/ipv4/conf/eth0/arp_announce", "1");
+    let machines = [(ROUTER, 200), (OTHER, 100)];
+    let settings = |host: usize| {
+        let mut all = lan.host(host).namespace.sysctls();
+        all.retain(|(name, _)| name.starts_with("/proc/sys/net/ipv4/conf/"));
+        all
+    };
+    let before = machines.map(|(host, _)| settings(host));
+    let start = || {
+        let daemons = machines.map(|(host, priority)| {
+            let control = lan.folder().join(format!("{host}.sock"));
+            Daemon::start_at(Engine::Steadfast, &lan, host, &spec.text(priority), &control)
+        });
+        daemons[ROUTER].wait_state("active", PATIENCE);
+        daemons[OTHER].wait_state("backup", PATIENCE);
+        daemons
+    };
+    for mut daemon in start() {
+        daemon.kill();
+    }
+    for mut daemon in start() {
+        daemon.terminate();
+        assert_eq!(daemon.process.wait(PATIENCE), Some(0), "{}", daemon.process.log());
+    }
+    for (host, _) in machines {
+        let after = settings(host);
+        let changed: Vec<_> = after.iter().filter(|setting| !before[host].contains(setting)).collect();
+        assert!(changed.is_empty(), "machine {host}: {changed:?}");
+        assert!(!lan.host(host).namespace.ip("-o link show").contains("vrrp."), "machine {host}");
+    }
 }
 
 fn broken_file_changes_nothing(spec: &Spec) {

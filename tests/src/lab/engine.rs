@@ -3,7 +3,7 @@
 //! Steadfast's own `status --json` is the subject.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -71,13 +71,18 @@ impl Daemon {
     /// Starts Steadfast or keepalived on machine `host` with a whole configuration file.
     #[track_caller]
     pub fn start_with(engine: Engine, lan: &Lan, host: usize, text: &str) -> Self {
+        let run = lan.folder().join(format!("run{host}"));
+        Self::start_at(engine, lan, host, text, &run.join("control.sock"))
+    }
+
+    /// The same with a place for Steadfast's control socket, beside which it notes what it has changed.
+    #[track_caller]
+    pub fn start_at(engine: Engine, lan: &Lan, host: usize, text: &str, control: &Path) -> Self {
         let folder = lan.folder();
         let configuration = folder.join(format!("{host}.conf"));
         fs::write(&configuration, text).expect("a configuration can be written");
-        // A folder of its own, where Steadfast also notes what it has changed.
-        let run = folder.join(format!("run{host}"));
-        fs::create_dir_all(&run).expect("a folder can be made");
-        let (control, log) = (run.join("control.sock"), folder.join(format!("{host}.log")));
+        let (control, log) = (control.to_owned(), folder.join(format!("{host}.log")));
+        fs::create_dir_all(control.parent().unwrap_or(folder)).expect("a folder can be made");
         let namespace = &lan.host(host).namespace;
         let mut command = match engine {
             Engine::Steadfast => {
