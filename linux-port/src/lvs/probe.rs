@@ -3,10 +3,14 @@
 //! try and what follows from the verdict is the schedule's. A dialogue takes whatever a server may send, in
 //! pieces of any size, in memory that does not grow with it: the verdict does not depend on how it was cut.
 
+pub mod dns;
 pub mod http;
+pub mod icmp;
+pub mod smtp;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod udp;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -87,7 +91,7 @@ pub fn rounds(kind: &CheckKind) -> usize {
 /// nobody can guess. `None`: there is none, see [`Transport`].
 ///
 /// # Errors
-/// The check cannot be carried out, in words for the log: a pattern that is none.
+/// The check cannot be carried out, in words for the log: a pattern or a name that is none.
 pub fn dialogue(
     kind: &CheckKind,
     target: SocketAddr,
@@ -95,7 +99,7 @@ pub fn dialogue(
     tls: &TlsContext,
     random: u64,
 ) -> Result<Option<Box<dyn Dialogue>>, String> {
-    let _ = (tls, random);
+    let _ = tls;
     let dialogue: Box<dyn Dialogue> = match kind {
         CheckKind::Http(check) => {
             let url = check.urls.get(round).ok_or("there is no such url")?;
@@ -104,7 +108,11 @@ pub fn dialogue(
             }
             Box::new(http::Http::new(check.version, url, target)?)
         }
-        _ => return Ok(None),
+        CheckKind::Smtp { helo } => Box::new(smtp::Smtp::new(helo)),
+        CheckKind::Dns { record, name } => Box::new(dns::Dns::new(*record, name, random)?),
+        CheckKind::Udp(check) => Box::new(udp::Udp::new(check)),
+        CheckKind::Ping => Box::new(icmp::Echo::new(target.ip(), random)),
+        CheckKind::Tcp | CheckKind::Misc { .. } | CheckKind::File { .. } => return Ok(None),
     };
     Ok(Some(dialogue))
 }
