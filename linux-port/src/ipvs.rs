@@ -2,4 +2,11 @@
 //! that reads and writes them, and the difference between two tables. What the table ought to be is decided in
 //! [`crate::lvs`].
 
+pub mod attributes;
+pub mod client;
 pub mod row;
+pub mod settings;
+pub mod statistics;
+pub mod table;
+
+pub use self::client::Client;

@@ -14,7 +14,9 @@ use steadfast_core::types::{Family, MacAddr};
 
 pub use self::changer::{AddressChanger, Change};
 pub use self::client::Client;
+pub(crate) use self::client::receive;
 pub use self::monitor::{Event, Monitor};
+pub(crate) use self::parse::{messages, verdict};
 pub use netlink_packet_route::address::AddressFlags;
 pub use netlink_packet_route::link::MacVlanMode;
 

@@ -251,7 +251,7 @@ impl Client {
 }
 
 /// Receives one datagram of the kernel's; those of other processes are ignored.
-pub(super) fn receive(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
+pub(crate) fn receive(socket: &Socket, buffer: &mut [u8], flags: i32) -> io::Result<usize> {
     loop {
         let mut room = &mut *buffer;
         match socket.recv_from(&mut room, flags) {

@@ -22,7 +22,7 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_MACVLAN_MODE: u16 = 1;
 
 /// The messages in one datagram: header and payload of each, up to the first that does not fit.
-pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (NetlinkHeader, &[u8])> {
+pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (NetlinkHeader, &[u8])> {
     std::iter::from_fn(move || {
         let header = NetlinkHeader::parse(&NetlinkBuffer::new_checked(bytes).ok()?).ok()?;
         let length = header.length as usize;
@@ -33,7 +33,7 @@ pub(super) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (NetlinkHeader,
 }
 
 /// What the payload of an NLMSG_ERROR says: the error, or `Ok` for an acknowledgement.
-pub(super) fn verdict(payload: &[u8]) -> io::Result<()> {
+pub(crate) fn verdict(payload: &[u8]) -> io::Result<()> {
     match payload.first_chunk().map(|code| i32::from_ne_bytes(*code)) {
         Some(0) => Ok(()),
         Some(code) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
