@@ -6,11 +6,13 @@ mod help;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 use log::LevelFilter;
 
 use crate::control;
+use crate::control::command::{Action, ServerCommand};
 
 /// The configuration files that are looked for, in this order, without `--config`.
 pub const CONFIG_PATHS: [&str; 2] = ["/etc/steadfast/steadfast.conf", "/etc/keepalived/keepalived.conf"];
@@ -33,6 +35,8 @@ pub enum Command {
         /// Its control socket.
         control: PathBuf,
     },
+    /// `server`: drain, enable or weigh a real server of a running agent.
+    Server(ServerOptions),
     /// `demo`: two agents on a LAN of their own.
     Demo,
     /// `--help`, anywhere: print this.
@@ -72,6 +76,19 @@ pub struct StatusOptions {
     pub json: bool,
 }
 
+/// The options of `server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// The agent's control socket.
+    pub control: PathBuf,
+    /// What is asked.
+    pub command: ServerCommand,
+    /// `drain --wait`: until the last connection is gone.
+    pub wait: bool,
+    /// `--timeout`: but no longer than this.
+    pub timeout: Option<Duration>,
+}
+
 /// The command line cannot be understood; one sentence says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
@@ -105,6 +122,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Some("check") => check(parser),
             Some("status") => status(parser),
             Some("reload") => reload(parser),
+            Some("server") => server(parser),
             Some("demo") => demo(parser),
             Some("help") => Ok(Command::Help(help::MAIN)),
             _ => Err(UsageError(format!("there is no command {word:?}"))),
@@ -168,6 +186,43 @@ fn reload(mut parser: Parser) -> Result<Command, UsageError> {
     Ok(Command::Reload { control })
 }
 
+fn server(mut parser: Parser) -> Result<Command, UsageError> {
+    let (mut words, mut control) = (Vec::new(), control::DEFAULT_PATH.into());
+    let (mut wait, mut timeout) = (false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Value(word) => words.push(word.string()?),
+            Arg::Long("control") => control = parser.value()?.into(),
+            Arg::Long("wait") => wait = true,
+            Arg::Long("timeout") => timeout = Some(Duration::from_secs(parser.value()?.parse()?)),
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::SERVER)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let (action, service, server) = match <[String; 3]>::try_from(words.clone()) {
+        Ok([action, service, server]) if action == "drain" => (Action::Drain, service, server),
+        Ok([action, service, server]) if action == "enable" => (Action::Enable, service, server),
+        _ => match <[String; 4]>::try_from(words) {
+            Ok([action, service, server, weight]) if action == "weight" => {
+                let weight = weight.parse().map_err(|_| UsageError(format!("{weight:?} is no weight")))?;
+                (Action::Weight(weight), service, server)
+            }
+            _ => {
+                let what = "use `server drain SERVICE SERVER`, `server enable SERVICE SERVER` or \
+                            `server weight SERVICE SERVER N`";
+                return Err(UsageError(what.into()));
+            }
+        },
+    };
+    if wait && action != Action::Drain {
+        return Err(UsageError("only `server drain` can --wait".into()));
+    }
+    if timeout.is_some() && !wait {
+        return Err(UsageError("--timeout is for --wait".into()));
+    }
+    Ok(Command::Server(ServerOptions { control, command: ServerCommand { action, service, server }, wait, timeout }))
+}
+
 fn demo(mut parser: Parser) -> Result<Command, UsageError> {
     match parser.next()? {
         None => Ok(Command::Demo),
@@ -225,6 +280,14 @@ mod tests {
         let options = StatusOptions { control: "/b".into(), json: true };
         assert_eq!(parsed("status --json --control /b"), Ok(Command::Status(options)));
         assert_eq!(parsed("reload --control /b"), Ok(Command::Reload { control: "/b".into() }));
+        let options = |action, wait, timeout| {
+            let command = ServerCommand { action, service: "fwmark3".into(), server: "10.0.0.1".into() };
+            Ok(Command::Server(ServerOptions { control: "/b".into(), command, wait, timeout }))
+        };
+        let line = "server drain fwmark3 10.0.0.1 --wait --timeout 5 --control /b";
+        assert_eq!(parsed(line), options(Action::Drain, true, Some(Duration::from_secs(5))));
+        assert_eq!(parsed("server --control=/b enable fwmark3 10.0.0.1"), options(Action::Enable, false, None));
+        assert_eq!(parsed("server weight --control /b fwmark3 10.0.0.1 7"), options(Action::Weight(7), false, None));
         assert_eq!(parsed("demo"), Ok(Command::Demo));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
@@ -232,7 +295,7 @@ mod tests {
     #[test]
     fn every_command_has_its_help() {
         assert_eq!(parsed("--help"), Ok(Command::Help(help::MAIN)));
-        for command in ["run", "check", "status", "reload", "demo"] {
+        for command in ["run", "check", "status", "reload", "server", "demo"] {
             let Ok(Command::Help(text)) = parsed(&format!("{command} --help")) else {
                 panic!("{command} has no help");
             };
@@ -249,6 +312,15 @@ mod tests {
             ("run --config", "missing argument for option '--config'; see `steadfast --help`"),
             ("run --strict", "invalid option '--strict'; see `steadfast --help`"),
             ("status extra", "unexpected argument \"extra\"; see `steadfast --help`"),
+            ("server weight a b -1", "invalid option '-1'; see `steadfast --help`"),
+            ("server weight a b x", "\"x\" is no weight; see `steadfast --help`"),
+            ("server enable a b --wait", "only `server drain` can --wait; see `steadfast --help`"),
+            ("server drain a b --timeout 3", "--timeout is for --wait; see `steadfast --help`"),
+            (
+                "server drain a",
+                "use `server drain SERVICE SERVER`, `server enable SERVICE SERVER` or `server weight SERVICE SERVER N`; \
+                 see `steadfast --help`",
+            ),
             ("demo --json", "invalid option '--json'; see `steadfast --help`"),
             (
                 "run --log-level loud",

@@ -4,6 +4,7 @@
 //! channel, for a copy of its state. The server is in [`server`], the asking side in [`client`].
 
 pub mod client;
+pub mod command;
 mod server;
 
 use std::fmt;
@@ -19,51 +20,65 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::{SCHEMA, Snapshot};
 
+use command::{ServerCommand, ServerReport};
+
 /// Where the socket is unless told otherwise.
 pub const DEFAULT_PATH: &str = "/run/steadfast/control.sock";
 
-/// What a client can ask for; its word on the wire is [`Verb::name`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a client can ask for; [`fmt::Display`] is the request line without its newline.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verb {
     /// `status`: the status document.
     Status,
     /// `reload`: read the configuration file again.
     Reload,
+    /// `server {…}`: about one real server.
+    Server(ServerCommand),
 }
 
-impl Verb {
-    /// Every verb.
-    pub const ALL: [Self; 2] = [Self::Status, Self::Reload];
-
-    /// The request line, without its newline.
-    pub const fn name(self) -> &'static str {
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status => "status",
-            Self::Reload => "reload",
+            Self::Status => f.write_str("status"),
+            Self::Reload => f.write_str("reload"),
+            // Strings and numbers can always be written as JSON.
+            Self::Server(command) => {
+                write!(f, "server {}", serde_json::to_string(command).map_err(|_| fmt::Error)?)
+            }
         }
     }
 }
 
 impl FromStr for Verb {
-    type Err = UnknownVerb;
+    type Err = BadRequest;
 
-    fn from_str(name: &str) -> Result<Self, UnknownVerb> {
-        Self::ALL.into_iter().find(|verb| verb.name() == name).ok_or(UnknownVerb)
+    fn from_str(line: &str) -> Result<Self, BadRequest> {
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("status", "") => Ok(Self::Status),
+            ("reload", "") => Ok(Self::Reload),
+            ("server", command) => {
+                serde_json::from_str(command).map(Self::Server).map_err(|error| BadRequest::Garbled(error.to_string()))
+            }
+            _ => Err(BadRequest::Unknown),
+        }
     }
 }
 
-/// The request is none of [`Verb::ALL`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownVerb;
+/// The request line is none of [`Verb`]'s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadRequest {
+    /// There is no such request.
+    Unknown,
+    /// What belongs to it cannot be understood.
+    Garbled(String),
+}
 
-impl fmt::Display for UnknownVerb {
+impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unknown request; known are: ")?;
-        for (index, verb) in Verb::ALL.into_iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{}", verb.name())?;
+        match self {
+            Self::Unknown => f.write_str("unknown request; known are: status, reload, server"),
+            Self::Garbled(error) => write!(f, "the request cannot be understood: {error}"),
         }
-        Ok(())
     }
 }
 
@@ -102,8 +117,8 @@ pub struct Request {
 
 impl Request {
     /// What is asked for.
-    pub fn verb(&self) -> Verb {
-        self.verb
+    pub fn verb(&self) -> &Verb {
+        &self.verb
     }
 
     /// Hands the answer to the control thread; never waits, and costs no more than a move and a wake-up.
@@ -127,6 +142,8 @@ pub enum Answer {
     Status(Snapshot),
     /// To [`Verb::Reload`].
     Reload(Reloaded),
+    /// To [`Verb::Server`]: how the server is now, or why that cannot be done.
+    Server(Result<ServerReport, String>),
 }
 
 /// The agent's end: when the descriptor becomes readable, [`Control::take_request`] has a question. At most one is
@@ -191,11 +208,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_verb_is_known_by_its_name() {
-        for verb in Verb::ALL {
-            assert_eq!(verb.name().parse(), Ok(verb));
+    fn every_verb_is_known_by_its_line() {
+        let server = |action| {
+            let (service, server) = ("192.0.2.1 80".into(), "10.0.0.1:80".into());
+            Verb::Server(ServerCommand { action, service, server })
+        };
+        let lines = [
+            (Verb::Status, "status"),
+            (Verb::Reload, "reload"),
+            (
+                server(command::Action::Drain),
+                r#"server {"action":"drain","service":"192.0.2.1 80","server":"10.0.0.1:80"}"#,
+            ),
+            (
+                server(command::Action::Weight(5)),
+                r#"server {"action":{"weight":5},"service":"192.0.2.1 80","server":"10.0.0.1:80"}"#,
+            ),
+        ];
+        for (verb, line) in lines {
+            assert_eq!(line.parse(), Ok(verb.clone()));
+            assert_eq!(verb.to_string(), line);
         }
-        assert_eq!("".parse::<Verb>(), Err(UnknownVerb));
-        assert_eq!(UnknownVerb.to_string(), "unknown request; known are: status, reload");
+    }
+
+    #[test]
+    fn other_lines_are_refused_with_a_reason() {
+        for line in ["", "stop", "status now", "status  "] {
+            assert_eq!(line.parse::<Verb>(), Err(BadRequest::Unknown), "{line:?}");
+        }
+        for line in ["server", "server {", r#"server {"action":"shoot","service":"a","server":"b"}"#] {
+            assert!(matches!(line.parse::<Verb>(), Err(BadRequest::Garbled(_))), "{line:?}");
+        }
+        assert_eq!(BadRequest::Unknown.to_string(), "unknown request; known are: status, reload, server");
     }
 }

@@ -2,8 +2,12 @@
 //! checks are machines without I/O and with explicit time; the director's thread drives them and keeps the
 //! kernel's table ([`crate::ipvs`]) equal to what they want.
 
+pub mod find;
 pub mod plan;
 pub mod pool;
 pub mod probe;
+pub mod report;
 pub mod schedule;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod verdict;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use steadfast_linux::check;
-use steadfast_linux::cli::{self, CheckOptions, Command, StatusOptions};
+use steadfast_linux::cli::{self, CheckOptions, Command, ServerOptions, StatusOptions};
 use steadfast_linux::control::client;
 use steadfast_linux::daemon;
 use steadfast_linux::demo;
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Status(options)) => status(&options),
         Ok(Command::Reload { control }) => reload(&control),
+        Ok(Command::Server(options)) => server(options),
         Ok(Command::Demo) => ExitCode::from(demo::run(&mut std::io::stdout()).exit_status()),
         Ok(Command::Run(options)) => daemon::run(&options),
         Ok(Command::Check(options)) => check(&options),
@@ -70,6 +71,22 @@ fn reload(control: &Path) -> ExitCode {
                 complain("the configuration is not valid; the old one stays in force");
                 ExitCode::from(2)
             }
+        }
+        Err(error) => {
+            complain(format_args!("{}: {error}", control.display()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn server(options: ServerOptions) -> ExitCode {
+    let ServerOptions { control, command, wait, timeout } = options;
+    let done = client::server(&control, command.clone());
+    let done = if wait { done.and_then(|_| client::wait_until_idle(&control, &command, timeout)) } else { done };
+    match done {
+        Ok(report) => {
+            let printed = print(&format!("{report}\n"));
+            if wait && !report.is_idle() { ExitCode::from(2) } else { printed }
         }
         Err(error) => {
             complain(format_args!("{}: {error}", control.display()));

@@ -5,6 +5,7 @@
 //! The document's shape is versioned by [`SCHEMA`]: within one version fields may be added, but none is
 //! renamed, removed or given another meaning.
 
+pub mod lvs;
 pub mod table;
 
 use std::borrow::Cow;
@@ -31,12 +32,24 @@ pub struct Snapshot {
     pub interfaces: Vec<InterfaceStatus>,
     /// What belongs to no router.
     pub global: GlobalStatus,
+    /// The services of LVS; empty if the configuration has none.
+    #[serde(default)]
+    pub services: Vec<lvs::ServiceStatus>,
+    /// What the director of LVS has counted; empty if the configuration has no LVS.
+    #[serde(default)]
+    pub director: GlobalStatus,
 }
 
 impl Snapshot {
     /// The document of these parts, in this version's schema.
     pub fn new(routers: Vec<RouterStatus>, interfaces: Vec<InterfaceStatus>, global: GlobalStatus) -> Self {
-        Self { schema: SCHEMA, routers, interfaces, global }
+        Self { schema: SCHEMA, routers, interfaces, global, services: Vec::new(), director: GlobalStatus::default() }
+    }
+
+    /// The same with what the director of LVS has to say.
+    #[must_use]
+    pub fn with_lvs(self, lvs: lvs::LvsStatus) -> Self {
+        Self { services: lvs.services, director: GlobalStatus { counters: lvs.counters }, ..self }
     }
 }
 
@@ -267,7 +280,7 @@ pub(crate) mod tests {
             r#""last_transition":{"at":"2026-11-22T15:27:01.123456Z","from":"initialize","to":"backup","#,
             r#""reason":"startup"},"counters":{"master-transitions":0,"advertisement-rcvd":7}}],"#,
             r#""interfaces":[{"name":"eth0","index":2,"up":true,"ipv4_source":"192.0.2.3","ipv6_source":null}],"#,
-            r#""global":{"counters":{"checksum-errors":1}}}"#,
+            r#""global":{"counters":{"checksum-errors":1}},"services":[],"director":{"counters":{}}}"#,
         );
         assert_eq!(serde_json::to_string(&example()).unwrap(), expected);
         assert_eq!(serde_json::from_str::<Snapshot>(expected).unwrap(), example());

@@ -1,11 +1,14 @@
 //! The binary `steadfast` as a user meets it: what it prints where, and its exit statuses.
 
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::{env, fs, process, thread};
 
+use steadfast_linux::control::command::{Action, ServerCommand, ServerReport};
 use steadfast_linux::control::{Answer, Control, Reloaded, Verb};
+use steadfast_linux::status::lvs::{Health, Override};
 use steadfast_linux::status::{GlobalStatus, Snapshot};
 use steadfast_linux::sys::poll::PollSet;
 
@@ -50,21 +53,32 @@ impl Drop for Socket {
 
 /// Runs `command` beside an agent that answers its one question.
 fn asked(control: &mut Control, command: &mut Command, applied: bool) -> Output {
-    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let waiting = thread::spawn(move || running.wait_with_output().unwrap());
-    let mut set = PollSet::new();
-    set.add(control.as_fd());
-    let request = loop {
-        match control.take_request() {
-            Some(request) => break request,
-            None => set.wait(None).unwrap(),
-        };
-    };
-    let answer = match request.verb() {
+    beside(control, command, |verb| match verb {
         Verb::Status => Answer::Status(Snapshot::new(Vec::new(), Vec::new(), GlobalStatus::default())),
         Verb::Reload => Answer::Reload(Reloaded::new(applied, vec!["f:1:1: warning: dubious".into()])),
-    };
-    request.answer(answer);
+        Verb::Server(_) => Answer::Server(Err("there is no real server".into())),
+    })
+}
+
+/// Runs `command` beside an agent that answers all its questions.
+fn beside(control: &mut Control, command: &mut Command, mut answer: impl FnMut(&Verb) -> Answer) -> Output {
+    let running = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (ended, end) = UnixStream::pair().unwrap();
+    let waiting = thread::spawn(move || {
+        let output = running.wait_with_output().unwrap();
+        drop(ended);
+        output
+    });
+    let mut set = PollSet::new();
+    set.add(control.as_fd());
+    set.add(end.as_fd());
+    while !set.is_ready(end.as_fd()) {
+        set.wait(None).unwrap();
+        while let Some(request) = control.take_request() {
+            let answer = answer(request.verb());
+            request.answer(answer);
+        }
+    }
     waiting.join().unwrap()
 }
 
@@ -87,8 +101,8 @@ fn a_wrong_command_line_is_one_sentence_and_64() {
 #[test]
 fn without_an_agent_status_and_reload_say_so() {
     let socket = Socket::new("nobody");
-    for command in ["status", "reload"] {
-        let nobody = output(&[command, "--control", socket.text()]);
+    for command in [&["status"][..], &["reload"], &["server", "drain", "192.0.2.1 80", "10.0.0.1:80"]] {
+        let nobody = steadfast(command).args(["--control", socket.text()]).output().unwrap();
         assert_eq!(nobody.status.code(), Some(1));
         assert_eq!(stderr(&nobody), format!("steadfast: {}: no agent is running there\n", socket.text()));
     }
@@ -100,7 +114,8 @@ fn status_prints_the_document_or_tables() {
     let mut control = Control::start(&socket.0).unwrap();
     let document = asked(&mut control, &mut steadfast(&["status", "--json", "--control", socket.text()]), true);
     assert_eq!(document.status.code(), Some(0));
-    let expected = "{\"schema\":1,\"routers\":[],\"interfaces\":[],\"global\":{\"counters\":{}}}\n";
+    let expected = "{\"schema\":1,\"routers\":[],\"interfaces\":[],\"global\":{\"counters\":{}},\
+                    \"services\":[],\"director\":{\"counters\":{}}}\n";
     assert_eq!(stdout(&document), expected);
     let tables = asked(&mut control, &mut steadfast(&["status", "--control", socket.text()]), true);
     assert!(stdout(&tables).starts_with("ROUTER  INTERFACE  VRID"));
@@ -116,6 +131,54 @@ fn reload_prints_the_findings_and_tells_by_its_status_whether_it_is_in_force() {
     let refused = asked(&mut control, &mut command, false);
     assert_eq!(refused.status.code(), Some(2));
     assert_eq!(stderr(&refused), "steadfast: the configuration is not valid; the old one stays in force\n");
+}
+
+/// The server of every test, with as many connections open.
+fn served(active: u64, decree: Option<Override>) -> Answer {
+    let mut report = ServerReport::new("192.0.2.1 80".into(), ([10, 0, 0, 1], 80).into(), Health::Up);
+    (report.active_connections, report.r#override, report.weight) = (active, decree, Some(0));
+    Answer::Server(Ok(report))
+}
+
+#[test]
+fn server_says_how_the_server_is_now_or_why_not() {
+    let socket = Socket::new("server");
+    let mut control = Control::start(&socket.0).unwrap();
+    let mut command = steadfast(&["server", "weight", "192.0.2.1 80", "10.0.0.1", "0", "--control", socket.text()]);
+    let done = beside(&mut control, &mut command, |verb| {
+        let (service, server) = ("192.0.2.1 80".into(), "10.0.0.1".into());
+        assert_eq!(*verb, Verb::Server(ServerCommand { action: Action::Weight(0), service, server }));
+        served(2, Some(Override::Weight(0)))
+    });
+    let line = "10.0.0.1:80 of 192.0.2.1 80: up, weighed 0, weight 0, 2 active and 0 inactive connections\n";
+    assert_eq!((done.status.code(), stdout(&done), stderr(&done)), (Some(0), line, ""));
+    let refused = asked(&mut control, &mut command, true);
+    assert_eq!((refused.status.code(), stdout(&refused)), (Some(1), ""));
+    assert!(stderr(&refused).ends_with(": the agent refuses: there is no real server\n"), "{}", stderr(&refused));
+}
+
+#[test]
+fn drain_waits_for_the_last_connection() {
+    let socket = Socket::new("drain");
+    let mut control = Control::start(&socket.0).unwrap();
+    let drain = |more: &[&str]| {
+        let mut command = steadfast(&["server", "drain", "192.0.2.1 80", "10.0.0.1", "--control", socket.text()]);
+        command.args(more);
+        command
+    };
+    let mut actions = Vec::new();
+    let done = beside(&mut control, &mut drain(&["--wait"]), |verb| {
+        let Verb::Server(command) = verb else { panic!("{verb}") };
+        actions.push(command.action);
+        served(4 - actions.len() as u64, Some(Override::Drain))
+    });
+    assert_eq!(actions, [Action::Drain, Action::Show, Action::Show, Action::Show]);
+    let line = "10.0.0.1:80 of 192.0.2.1 80: up, drained, weight 0, 0 active and 0 inactive connections\n";
+    assert_eq!((done.status.code(), stdout(&done), stderr(&done)), (Some(0), line, ""));
+
+    let late = beside(&mut control, &mut drain(&["--wait", "--timeout", "1"]), |_| served(1, Some(Override::Drain)));
+    assert_eq!(late.status.code(), Some(2));
+    assert!(stdout(&late).contains("1 active"), "{}", stdout(&late));
 }
 
 #[test]

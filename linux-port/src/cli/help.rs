@@ -10,6 +10,7 @@ Commands:
   check    Say what is wrong with a configuration file
   status   Show the state of a running agent
   reload   Have a running agent read its configuration again
+  server   Drain, enable or weigh a real server of a running agent
   demo     Watch two agents elect, fail over and hand back, on a LAN of their own
 
 Options:
@@ -56,7 +57,9 @@ Exit status: 0 clean, 1 warnings, 2 errors, or the file cannot be read.
 pub(super) const STATUS: &str = "\
 Usage: steadfast status [OPTION]...
 
-Shows the Virtual Routers, interfaces and counters of the agent that runs here.
+Shows the Virtual Routers, interfaces and counters of the agent that runs here, and
+its virtual servers with the columns of `ipvsadm -Ln`, what the checks say of their
+real servers, and what `steadfast server` has changed.
 
 Options:
       --control PATH   Its control socket; default: /run/steadfast/control.sock
@@ -78,6 +81,35 @@ Options:
 
 Exit status: 0 it is in force, 1 no agent answers, 2 it is not valid and the old one
 stays in force.
+";
+
+pub(super) const SERVER: &str = "\
+Usage: steadfast server drain SERVICE SERVER [--wait [--timeout S]]
+       steadfast server enable SERVICE SERVER
+       steadfast server weight SERVICE SERVER N
+
+Changes the weight of a real server of a running agent:
+  drain    No new connections; those that are there go on, and so do the checks
+  weight   This weight, whatever the file and the checks say
+  enable   Takes that back: the weight is the file's and the checks' again
+A change is kept until it is taken back, also when the configuration is read again; it
+is lost when the agent starts anew. `steadfast status` shows it.
+
+SERVICE is a virtual server as it is written in the file (\"192.0.2.1 80\",
+\"fwmark 3\", \"group WEB\") or as status shows it (192.0.2.1:80,
+\"tcp 192.0.2.1:80\"); all services of a group change together. SERVER is 10.0.0.1:80,
+or the address alone where no other has it.
+
+Options:
+      --wait           After drain: return when the last connection is gone, be it
+                       open or about to close
+      --timeout S      But after S seconds at the latest
+      --control PATH   The agent's control socket; default:
+                       /run/steadfast/control.sock
+  -h, --help           Print this help
+
+Exit status: 0, 1 no agent answers or it refuses, 2 there were connections left when
+the time was over; the server is still drained.
 ";
 
 pub(super) const DEMO: &str = "\

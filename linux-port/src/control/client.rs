@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
+use super::command::{Action, ServerCommand, ServerReport};
 use super::{Failure, Reloaded, Verb};
 use crate::status::{SCHEMA, Snapshot};
 
@@ -62,7 +63,7 @@ fn is_timeout(error: &io::Error) -> bool {
 /// # Errors
 /// See [`AskError`].
 pub fn status(path: &Path) -> Result<(String, Snapshot), AskError> {
-    ask(path, Verb::Status)
+    ask(path, &Verb::Status)
 }
 
 /// Has the agent at `path` read its configuration again.
@@ -70,10 +71,41 @@ pub fn status(path: &Path) -> Result<(String, Snapshot), AskError> {
 /// # Errors
 /// See [`AskError`].
 pub fn reload(path: &Path) -> Result<Reloaded, AskError> {
-    ask(path, Verb::Reload).map(|(_, reloaded)| reloaded)
+    ask(path, &Verb::Reload).map(|(_, reloaded)| reloaded)
 }
 
-fn ask<T: DeserializeOwned>(path: &Path, verb: Verb) -> Result<(String, T), AskError> {
+/// Has the agent at `path` do something about a real server.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn server(path: &Path, command: ServerCommand) -> Result<ServerReport, AskError> {
+    ask(path, &Verb::Server(command)).map(|(_, report)| report)
+}
+
+/// How often it is looked whether the last connection is gone.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Waits until the server of `command` has no connections, but no longer than `timeout`; how it is then.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn wait_until_idle(
+    path: &Path,
+    command: &ServerCommand,
+    timeout: Option<Duration>,
+) -> Result<ServerReport, AskError> {
+    let begin = Instant::now();
+    loop {
+        let report = server(path, ServerCommand { action: Action::Show, ..command.clone() })?;
+        let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(begin.elapsed()).min(LOOK));
+        if report.is_idle() || left.is_zero() {
+            return Ok(report);
+        }
+        thread::sleep(left);
+    }
+}
+
+fn ask<T: DeserializeOwned>(path: &Path, verb: &Verb) -> Result<(String, T), AskError> {
     let deadline = Instant::now() + PATIENCE;
     let stream = connect(path, PATIENCE).map_err(AskError::Connect)?;
     let text = exchange(stream, verb, deadline).map_err(AskError::Exchange)?;
@@ -93,9 +125,9 @@ struct SchemaOnly {
     schema: u64,
 }
 
-fn exchange(mut stream: UnixStream, verb: Verb, deadline: Instant) -> io::Result<String> {
+fn exchange(mut stream: UnixStream, verb: &Verb, deadline: Instant) -> io::Result<String> {
     stream.set_write_timeout(Some(left(deadline)?))?;
-    match stream.write_all(format!("{}\n", verb.name()).as_bytes()) {
+    match stream.write_all(format!("{verb}\n").as_bytes()) {
         // Refused before it was asked; the reason is there to be read.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
         result => result?,

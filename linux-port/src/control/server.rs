@@ -15,7 +15,7 @@ use std::thread;
 use serde::Serialize;
 use steadfast_core::time::{Duration, Instant};
 
-use super::{Answer, Failure, UnknownVerb, Verb, client};
+use super::{Answer, BadRequest, Failure, Verb, client};
 use crate::status::SCHEMA;
 use crate::sys::clock::now;
 use crate::sys::local::{peer_user, user};
@@ -25,8 +25,8 @@ use crate::sys::poll::PollSet;
 /// there is none such, newcomers wait in the listen queue.
 const CLIENTS: usize = 16;
 
-/// The longest request line, newline included.
-const REQUEST_BYTES: usize = 64;
+/// The longest request line, newline included: room for the names of a service and a server.
+const REQUEST_BYTES: usize = 4096;
 
 /// How long a client may take for its request line.
 const REQUEST_TIME: Duration = Duration::from_secs(2);
@@ -198,11 +198,13 @@ impl Server {
             let answer = match &answer {
                 Some(Answer::Status(snapshot)) => document(snapshot),
                 Some(Answer::Reload(reloaded)) => document(reloaded),
+                Some(Answer::Server(Ok(report))) => document(report),
+                Some(Answer::Server(Err(problem))) => failure(problem),
                 None => failure("the agent cannot answer this now"),
             };
             let deadline = now() + WRITE_TIME;
             for client in &mut self.clients {
-                if matches!(client.stage, Stage::Waiting { verb, asked: true } if verb == open) {
+                if matches!(&client.stage, Stage::Waiting { verb, asked: true } if *verb == open) {
                     client.stage = Stage::Answer(Arc::clone(&answer), 0);
                     client.deadline = deadline;
                 }
@@ -255,8 +257,8 @@ impl Server {
 
     /// What the client that has waited longest asks.
     fn next_question(&self) -> Option<Verb> {
-        self.clients.iter().find_map(|client| match client.stage {
-            Stage::Waiting { verb, asked: false } => Some(verb),
+        self.clients.iter().find_map(|client| match &client.stage {
+            Stage::Waiting { verb, asked: false } => Some(verb.clone()),
             _ => None,
         })
     }
@@ -272,7 +274,7 @@ impl Server {
                 _ => {}
             }
         }
-        self.open = Some(question);
+        self.open = Some(question.clone());
         self.ask_from = now + SPACING;
         // If the loop is gone, the wake-up's other end is too, and `hear` ends the thread.
         let _ = self.questions.send(question);
@@ -325,14 +327,14 @@ impl Client {
                     }
                 };
                 let line = line.get(..end).unwrap_or_default();
-                match str::from_utf8(line.trim_ascii()).map_err(|_| UnknownVerb).and_then(str::parse) {
+                match str::from_utf8(line.trim_ascii()).map_err(|_| BadRequest::Unknown).and_then(str::parse) {
                     Ok(verb) => {
                         self.stage = Stage::Waiting { verb, asked: false };
                         self.deadline = now + ANSWER_TIME;
                         true
                     }
-                    Err(unknown) => {
-                        self.reply(failure(unknown), now);
+                    Err(bad) => {
+                        self.reply(failure(bad), now);
                         self.go_on(now)
                     }
                 }

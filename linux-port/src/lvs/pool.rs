@@ -141,7 +141,7 @@ impl Pool {
         pool.judge_quorum();
         // As in keepalived, a start without the quorum is an event where a sorry server has to help.
         if !pool.quorum && pool.plan.sorry.is_some() {
-            pool.events.push(PoolEvent::QuorumLost { alive: pool.alive_weight(), wanted: pool.threshold() });
+            pool.events.push(PoolEvent::QuorumLost { alive: pool.alive_weight(), wanted: pool.wanted_weight() });
         }
         pool
     }
@@ -222,7 +222,7 @@ impl Pool {
         }
         // At a stop keepalived says so even where it was lost already.
         if self.quorum || stopping {
-            events.push(PoolEvent::QuorumLost { alive: 0, wanted: self.threshold() });
+            events.push(PoolEvent::QuorumLost { alive: 0, wanted: self.wanted_weight() });
         }
         events
     }
@@ -250,14 +250,14 @@ impl Pool {
     }
 
     /// The weight that keeps the quorum, or, while it is lost, brings it back. None at all is never enough.
-    fn threshold(&self) -> u64 {
+    pub fn wanted_weight(&self) -> u64 {
         let (quorum, hysteresis) = (u64::from(self.plan.quorum), u64::from(self.plan.hysteresis));
         let threshold = if self.quorum { quorum.saturating_sub(hysteresis) } else { quorum.saturating_add(hysteresis) };
         threshold.max(1)
     }
 
     fn judge_quorum(&mut self) {
-        let (alive, wanted) = (self.alive_weight(), self.threshold());
+        let (alive, wanted) = (self.alive_weight(), self.wanted_weight());
         let quorum = alive >= wanted;
         if quorum != self.quorum {
             self.quorum = quorum;

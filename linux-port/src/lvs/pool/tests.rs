@@ -1,12 +1,13 @@
 //! What a pool says and wants, case by case. Chance is in the workspace's `lvs_simulation`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use steadfast_core::time::Duration;
 
 use super::*;
-use crate::ipvs::row::{Forwarding, Protocol, SchedulerFlags, ServiceKey};
-use crate::lvs::plan::{CheckKind, SorryServer, Timing};
+use crate::ipvs::row::{Forwarding, ServiceKey};
+use crate::lvs::plan::SorryServer;
+use crate::lvs::testing;
 
 const DOWN: Verdict = Verdict::Down(Cow::Borrowed("connection refused"));
 
@@ -15,56 +16,17 @@ fn key(last: u8) -> DestinationKey {
 }
 
 fn check(alpha: bool, seconds: u64) -> Arc<Check> {
-    Arc::new(Check {
-        kind: CheckKind::Tcp,
-        timing: Timing {
-            delay_loop: Duration::from_secs(seconds),
-            retry: 1,
-            delay_before_retry: Duration::from_secs(1),
-            warmup: Duration::ZERO,
-            connect_timeout: Duration::from_secs(5),
-            alpha,
-        },
-        target: SocketAddr::from(([10, 0, 0, 1], 80)),
-        source: None,
-        interface: None,
-        mark: 0,
-        log_all_failures: false,
-    })
+    testing::check(alpha, Duration::from_secs(seconds))
 }
 
 fn server(last: u8, weight: u32, checks: Vec<Arc<Check>>) -> RealServer {
-    RealServer {
-        key: key(last),
-        weight,
-        forwarding: Forwarding::DirectRoute,
-        upper_threshold: 0,
-        lower_threshold: 0,
-        inhibit_on_failure: false,
-        notify_up: None,
-        notify_down: None,
-        checks,
-    }
+    RealServer { weight, checks, ..testing::server(&key(last).to_string()) }
 }
 
 /// Servers 1 to `count` of weight 1 with a check each, quorum 1.
 fn service(count: u8, alpha: bool) -> VirtualServer {
-    VirtualServer {
-        name: "192.0.2.1 80".into(),
-        keys: vec![ServiceKey::Address { protocol: Protocol::Tcp, address: [192, 0, 2, 1].into(), port: 80 }],
-        scheduler: "rr".into(),
-        flags: SchedulerFlags::default(),
-        persistence: None,
-        quorum: 1,
-        hysteresis: 0,
-        quorum_up: None,
-        quorum_down: None,
-        sorry: None,
-        alpha,
-        omega: false,
-        ha_suspend: false,
-        servers: (1..=count).map(|last| Arc::new(server(last, 1, vec![check(alpha, 6)]))).collect(),
-    }
+    let servers = (1..=count).map(|last| Arc::new(server(last, 1, vec![check(alpha, 6)]))).collect();
+    VirtualServer { alpha, servers, ..testing::service() }
 }
 
 fn sorry(last: u8, inhibit: bool) -> Option<SorryServer> {
