@@ -37,20 +37,28 @@ pub struct Vmac {
 }
 
 impl Vmac {
-    /// Lets packets for the virtual MAC address in: before its addresses are added. Two or three writes to
-    /// /proc, some 50 us.
+    /// Lets IPv6 addresses be added. One write to /proc, some 20 us.
     ///
     /// # Errors
     ///
     /// Of the system; IPv6 addresses cannot be added then.
-    pub fn unmute(&self) -> io::Result<()> {
-        let forwarding = sysctl::read(&v4(&self.parent, "forwarding"))?;
-        sysctl::write(&v4(&self.name, "forwarding"), &forwarding)?;
+    pub fn prepare(&self) -> io::Result<()> {
         if self.ipv6 { sysctl::write(&v6(&self.name, "disable_ipv6"), "0") } else { Ok(()) }
     }
 
-    /// Keeps packets for the virtual MAC address out: after its addresses are removed. (What IPv6 addresses
-    /// are left, the kernel removes now.)
+    /// Lets packets for the virtual MAC address through: after its addresses are added, so that a packet to one
+    /// of them is never sent on (RFC 9568 section 8.3.1). Two writes to /proc, some 50 us.
+    ///
+    /// # Errors
+    ///
+    /// Of the system.
+    pub fn unmute(&self) -> io::Result<()> {
+        let forwarding = sysctl::read(&v4(&self.parent, "forwarding"))?;
+        sysctl::write(&v4(&self.name, "forwarding"), &forwarding)
+    }
+
+    /// Keeps packets for the virtual MAC address out: before its addresses are removed, so that a packet to one
+    /// of them is never sent on. (The IPv6 addresses the kernel removes now.)
     ///
     /// # Errors
     ///

@@ -194,6 +194,7 @@ fn rfc9568_8_1_2_only_an_active_answers_arp_and_nothing_binds_the_address_to_ano
         lan.ask(VIRTUAL);
         let said = lan.said();
         assert_eq!((bindings(&said), from(&said, mac)), (vec![], 0));
+        vmac.prepare().unwrap();
         vmac.unmute().unwrap();
         lan.client.add_address(&spec).unwrap();
         assert_eq!(bindings(&lan.said()), []);
@@ -229,6 +230,7 @@ fn rfc9568_8_2_2_only_an_active_answers_solicitations_and_nothing_binds_the_addr
         lan.said();
         let vmac = vmacs.ensure("vrrp6.51", lan.ours, mac, true).unwrap();
         assert_eq!(from(&lan.said(), mac), 0, "a muted one is silent");
+        vmac.prepare().unwrap();
         vmac.unmute().unwrap();
         lan.client.add_address(&AddressSpec::new(vmac.index, VIRTUAL_V6.into(), 128)).unwrap();
         let held = lan.client.addresses().unwrap().into_iter().filter(|a| a.interface == vmac.index);
@@ -260,6 +262,7 @@ fn rfc9568_7_4_the_virtual_mac_makes_no_interface_identifier() {
         }
         let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let vmac = vmacs.ensure("vrrp6.51", lan.ours, virtual_mac(Family::V6), true).unwrap();
+        vmac.prepare().unwrap();
         vmac.unmute().unwrap();
         let spec = AddressSpec::new(vmac.index, VIRTUAL_V6.into(), 64);
         lan.client.add_address(&spec).unwrap();
@@ -321,6 +324,7 @@ fn rfc9568_6_4_2_frames_for_the_virtual_mac_are_forwarded_only_while_active() {
             asked
         };
         assert!(!forwarded(10));
+        vmac.prepare().unwrap();
         vmac.unmute().unwrap();
         assert!(forwarded(20));
         vmac.mute().unwrap();
@@ -340,6 +344,7 @@ fn an_active_hears_another_active_with_the_same_mac_address() {
             let mac = virtual_mac(family);
             let name = if family == Family::V4 { "vrrp.51" } else { "vrrp6.51" };
             let vmac = vmacs.ensure(name, lan.ours, mac, family == Family::V6).unwrap();
+            vmac.prepare().unwrap();
             vmac.unmute().unwrap();
             let receiver = receiver(family, lan.ours).unwrap();
             let mut queue = ReceiveQueue::default();
@@ -373,6 +378,7 @@ fn muting_is_quick_and_nothing_waits_for_a_grace_period() {
         let mut spans: Vec<_> = (0..21)
             .map(|_| {
                 let start = now();
+                vmac.prepare().unwrap();
                 vmac.unmute().unwrap();
                 vmac.mute().unwrap();
                 now().since(start)
@@ -428,6 +434,7 @@ fn an_interface_stays_as_long_as_somebody_needs_it() {
         let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
         let before = settings();
         let first = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
+        first.prepare().unwrap();
         first.unmute().unwrap();
         // A reload wants it again while the router that has it is Active.
         let second = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();

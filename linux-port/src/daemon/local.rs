@@ -105,22 +105,23 @@ impl Local {
         for spec in &self.put {
             holders.enter(self.id, spec);
         }
-        if let Some(Err(error)) = self.virtual_link.as_ref().map(Vmac::unmute) {
+        let prepared = self.virtual_link.as_ref().map_or(Ok(()), Vmac::prepare);
+        changer.submit(tag, gone.iter().map(Change::Remove).chain(self.put.iter().map(Change::Add)));
+        // The kernel has carried the changes out by now.
+        if let Err(error) = prepared.and(self.virtual_link.as_ref().map_or(Ok(()), Vmac::unmute)) {
             warn!("{}: the virtual MAC address stays silent: {error}", self.name);
         }
-        changer.submit(tag, gone.iter().map(Change::Remove).chain(self.put.iter().map(Change::Add)));
         Ok(())
     }
 
     /// Begins to take all of our addresses off.
     pub(super) fn release<T>(&mut self, holders: &mut Holders, changer: &mut AddressChanger<T>, tag: T) {
         self.put.retain(|spec| holders.leave(self.id, spec));
-        changer.submit(tag, self.put.iter().map(Change::Remove));
-        self.put.clear();
-        // The kernel has carried the changes out by now.
         if let Some(Err(error)) = self.virtual_link.as_ref().map(Vmac::mute) {
             warn!("{}: the virtual MAC address is not silent: {error}", self.name);
         }
+        changer.submit(tag, self.put.iter().map(Change::Remove));
+        self.put.clear();
     }
 
     /// Whether somebody else put an address on before us: only the owner of the addresses has such.
