@@ -116,6 +116,13 @@ impl Lan {
         begun
     }
 
+    /// Makes the bridge forget where machines are: from now on every frame reaches every machine, as it may right
+    /// after a Virtual Router has moved.
+    #[track_caller]
+    pub fn flood(&self) {
+        self.hub.ip("link set br0 type bridge ageing_time 0");
+    }
+
     /// Takes a machine's link down or up, as pulling its cable does.
     #[track_caller]
     pub fn link(&self, number: usize, up: bool) {

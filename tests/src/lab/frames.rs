@@ -67,13 +67,14 @@ fn v6_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
     Some(Ipv6Addr::from(octets).into())
 }
 
-/// Whether the capture keeps this frame: VRRP, ARP, and ICMPv6 other than echoes.
+/// Whether the capture keeps this frame: VRRP, ARP, ICMPv6 other than echoes, and datagrams to be discarded.
 pub(super) fn is_kept(bytes: &[u8]) -> bool {
     match word(bytes, 12) {
         0x0806 => true,
-        0x0800 => bytes.get(23) == Some(&112),
+        0x0800 => bytes.get(23) == Some(&112) || discard(bytes).is_some(),
         0x86dd => match bytes.get(20) {
             Some(112) => true,
+            Some(17) => discard(bytes).is_some(),
             Some(58) => !matches!(bytes.get(54), Some(128 | 129)),
             _ => false,
         },
@@ -141,6 +142,17 @@ pub fn binding(frame: &Frame) -> Option<(IpAddr, [u8; 6])> {
         }
         _ => None,
     }
+}
+
+/// The TTL or hop limit of a datagram to the discard port, by which tests follow a packet.
+pub fn discard(bytes: &[u8]) -> Option<u8> {
+    const DISCARD: u16 = 9;
+    let (protocol, ttl, port) = match word(bytes, 12) {
+        0x0800 => (23, 22, 14 + usize::from(bytes.get(14)? & 15) * 4 + 2),
+        0x86dd => (20, 21, 56),
+        _ => return None,
+    };
+    (bytes.get(protocol) == Some(&17) && word(bytes, port) == DISCARD).then(|| bytes.get(ttl).copied())?
 }
 
 /// The largest pause between the Advertisements of machine `host`, in ms, with the edges of the window as pauses too.

@@ -108,6 +108,21 @@ impl Namespace {
         })
     }
 
+    /// A counter of this namespace's IP stack, such as `Ip` `ForwDatagrams` or `Udp6` `NoPorts`.
+    #[track_caller]
+    pub fn counter(&self, protocol: &str, name: &str) -> u64 {
+        let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+        let (v4, v6) = self.enter(|| (read("/proc/thread-self/net/snmp"), read("/proc/thread-self/net/snmp6")));
+        // IPv4's come as a line of names and a line of values, IPv6's one in a line.
+        let mut lines = v4.lines().filter_map(|line| line.strip_prefix(&format!("{protocol}: ")));
+        let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        let mut pairs: Vec<_> = names.split_whitespace().zip(values.split_whitespace()).collect();
+        let full = format!("{protocol}{name}");
+        pairs.extend(v6.lines().filter_map(|line| line.split_once(char::is_whitespace)));
+        let found = pairs.iter().find(|(found, _)| *found == name || *found == full);
+        found.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or_else(|| panic!("no counter {full}"))
+    }
+
     /// The processes in here.
     pub fn pids(&self) -> Vec<i32> {
         let output = Command::new("ip").args(["netns", "pids", &self.name]).output();
