@@ -23,7 +23,7 @@ mod instance;
 pub mod keywords;
 pub mod lexer;
 pub mod statement;
-mod value;
+pub mod value;
 
 pub use address::VirtualAddress;
 pub use diagnostic::{Diagnostic, Message, Severity};
@@ -104,8 +104,8 @@ impl<'a> Instances<'a> {
     }
 }
 
-/// The keyword of a statement, if we act upon it; otherwise it is reported why not.
-fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<&'static str> {
+/// The keyword of a statement, if its reader acts upon it; otherwise it is reported why not.
+pub fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<&'static str> {
     let word = statement.keyword;
     let Some(keyword) = keywords::find(vocabulary, word.text) else {
         // Lines for one of several machines, definitions, sequences and other files may stand anywhere.
@@ -120,6 +120,7 @@ fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Log<'_
     };
     match keyword.support {
         Support::Supported => return Some(keyword.name),
+        Support::Port => {}
         Support::NotYet => log.warning(word.place, Message::NotYet { keyword: keyword.name }),
         Support::Ignored(why) => log.notice(word.place, Message::Ignored { keyword: keyword.name, why }),
     }

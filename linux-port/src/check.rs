@@ -7,9 +7,11 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
-use steadfast_core::config::{Diagnostic, Place, Severity};
+use steadfast_core::config::diagnostic::Short;
+use steadfast_core::config::{Diagnostic, Message, Place, Severity};
 
 use crate::plan;
+use crate::source::Lines;
 
 /// The exit status of a file without warnings and errors.
 pub const EXIT_CLEAN: u8 = 0;
@@ -54,7 +56,10 @@ fn severity<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
     file: String,
-    list: Vec<Finding>,
+    /// Where the lines of the text come from.
+    lines: Lines,
+    /// With the place in the whole text, by which they are sorted.
+    list: Vec<(Place, Finding)>,
     notices: u64,
     warnings: u64,
     errors: u64,
@@ -63,17 +68,40 @@ pub struct Findings {
 impl Findings {
     /// No findings yet about `file`.
     pub fn new(file: &Path) -> Self {
-        Self { file: file.display().to_string(), list: Vec::new(), notices: 0, warnings: 0, errors: 0 }
+        let file = file.display().to_string();
+        Self { file, lines: Lines::default(), list: Vec::new(), notices: 0, warnings: 0, errors: 0 }
+    }
+
+    /// Tells where the lines of the text come from: from now on, places are those of the text.
+    pub(crate) fn set_lines(&mut self, lines: Lines) {
+        self.lines = lines;
+    }
+
+    /// A place of the text as a sentence about another place names it: with its file, if that is included.
+    pub(crate) fn name_of(&self, place: Place) -> String {
+        match self.lines.origin(place) {
+            (Some(file), place) => format!("{file}:{place}"),
+            (None, place) if self.lines == Lines::default() => place.to_string(),
+            (None, place) => format!("{}:{place}", self.file),
+        }
     }
 
     /// Adds what the core's grammar says.
     pub fn add(&mut self, diagnostic: Diagnostic<'_>) {
-        self.push(diagnostic.place, diagnostic.severity, || diagnostic.message.to_string());
+        let Diagnostic { place, severity, message } = diagnostic;
+        if let Message::DuplicateRouter { other, place: other_place } = message {
+            let (other, at) = (Short(other), self.name_of(other_place));
+            let message =
+                format!("`{other}` at {at} has the same virtual_router_id, family and interface; this one is left out");
+            self.push(place, severity, || message);
+        } else {
+            self.push(place, severity, || message.to_string());
+        }
     }
 
-    /// Adds an error about the file as a whole.
-    pub(crate) fn add_error(&mut self, place: Place, message: impl fmt::Display) {
-        self.push(place, Severity::Error, || message.to_string());
+    /// Adds a sentence that is none of the core's.
+    pub(crate) fn add_text(&mut self, place: Place, severity: Severity, message: impl fmt::Display) {
+        self.push(place, severity, || message.to_string());
     }
 
     fn push(&mut self, place: Place, severity: Severity, message: impl FnOnce() -> String) {
@@ -84,16 +112,17 @@ impl Findings {
         };
         *count += 1;
         if *count <= MOST_FINDINGS as u64 {
-            let Place { line, column } = place;
-            self.list.push(Finding { file: self.file.clone(), line, column, severity, message: message() });
+            let (file, Place { line, column }) = self.lines.origin(place);
+            let file = file.unwrap_or(&self.file).to_owned();
+            self.list.push((place, Finding { file, line, column, severity, message: message() }));
         }
     }
 
-    /// The findings that were kept, in the order of the file.
+    /// The findings that were kept, in the order of the text.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         let mut sorted: Vec<_> = self.list.iter().collect();
-        sorted.sort_by_key(|finding| (finding.line, finding.column));
-        sorted.into_iter()
+        sorted.sort_by_key(|(place, _)| *place);
+        sorted.into_iter().map(|(_, finding)| finding)
     }
 
     /// How many there are of a severity, kept or not.

@@ -12,6 +12,7 @@ pub mod lvs;
 pub mod netlink;
 pub mod plan;
 pub mod socket;
+pub mod source;
 pub mod status;
 pub mod storage;
 pub mod sys;

@@ -3,6 +3,7 @@
 //! kernel's table ([`crate::ipvs`]) equal to what they want.
 
 pub mod find;
+pub mod grammar;
 pub mod plan;
 pub mod pool;
 pub mod probe;

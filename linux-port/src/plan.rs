@@ -4,8 +4,6 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,9 +14,9 @@ use steadfast_core::time::Duration;
 use steadfast_core::types::{Family, MacAddr, Vrid};
 
 use crate::check::Findings;
-
-/// The largest file that is read, in bytes.
-pub const MOST_BYTES: u64 = 16 << 20;
+use crate::lvs::grammar;
+use crate::lvs::plan::LvsPlan;
+use crate::source;
 
 /// What the agent shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +26,15 @@ pub struct Plan {
     /// The virtual routers, in the order of the file; names, and interface with family and VRID, are
     /// there once.
     pub routers: Vec<Arc<PlannedRouter>>,
+    /// What the director shall do.
+    pub lvs: LvsPlan,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.routers.is_empty() && self.lvs.services.is_empty()
+    }
 }
 
 /// What holds for all virtual routers.
@@ -144,38 +151,37 @@ pub struct Loaded {
     pub findings: Findings,
 }
 
-/// Reads a file of at most [`MOST_BYTES`].
+/// Reads a file and what it includes, of at most [`source::MOST_BYTES`] together.
 pub fn load(file: &Path) -> Loaded {
     let mut findings = Findings::new(file);
-    let plan = match read(file) {
-        Ok(bytes) => parse(&bytes, &mut findings),
-        Err(error) => {
-            findings.add_error(Place::START, error);
+    let plan = match source::read(file) {
+        Ok(source) => {
+            findings.set_lines(source.lines);
+            for problem in source.problems {
+                findings.add_text(problem.place, problem.severity, problem.message);
+            }
+            Some(plan(&source.text, &mut findings))
+        }
+        Err((place, problem)) => {
+            findings.add_text(place, Severity::Error, problem);
             None
         }
     };
     Loaded { plan, findings }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error| format!("the file cannot be read: {error}");
-    let mut bytes = Vec::new();
-    File::open(file).map_err(cannot)?.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(format!("the file is larger than {} MiB", MOST_BYTES >> 20));
-    }
-    Ok(bytes)
-}
-
-/// The plan of a file's bytes; `None` if they are no text.
+/// The plan of a file's bytes, which include no other; `None` if they are no text.
 pub fn parse(bytes: &[u8], findings: &mut Findings) -> Option<Plan> {
-    let text = match config::text(bytes) {
-        Ok(text) => text,
+    match config::text(bytes) {
+        Ok(text) => Some(plan(text, findings)),
         Err(diagnostic) => {
             findings.add(diagnostic);
-            return None;
+            None
         }
-    };
+    }
+}
+
+fn plan(text: &str, findings: &mut Findings) -> Plan {
     let config = Config::parse(text, &mut |diagnostic| findings.add(diagnostic));
     let mut seen = Seen::default();
     let mut routers = Vec::new();
@@ -195,7 +201,7 @@ pub fn parse(bytes: &[u8], findings: &mut Findings) -> Option<Plan> {
             }
         }
     }
-    Some(Plan { globals: planned_globals(&config.globals), routers })
+    Plan { globals: planned_globals(&config.globals), routers, lvs: grammar::read(text, findings) }
 }
 
 /// What instances may not share.

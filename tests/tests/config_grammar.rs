@@ -13,6 +13,7 @@ use steadfast_core::types::{Family, Version};
 use steadfast_core::wire::advertisement::Authentication;
 use steadfast_linux::check::{self, Findings};
 use steadfast_linux::plan::{self, Plan, PlannedRouter};
+use steadfast_linux::source;
 
 fn read(text: &str) -> (Plan, Vec<String>) {
     let mut findings = Findings::new(Path::new("f"));
@@ -239,7 +240,7 @@ fn a_file_that_cannot_be_read_is_an_error_with_a_place() {
     assert_eq!(status, 2);
     assert!(text.ends_with("latin1.conf:2:12: error: the text is not UTF-8 from here on\n"), "{text}");
 
-    let large = file("large.conf", &vec![b'\n'; plan::MOST_BYTES as usize + 1]);
+    let large = file("large.conf", &vec![b'\n'; source::MOST_BYTES as usize + 1]);
     assert!(check(&large, false, false).1.ends_with("large.conf:1:1: error: the file is larger than 16 MiB\n"));
     fs::remove_file(large).unwrap();
 }

@@ -278,7 +278,8 @@ impl fmt::Display for Message<'_> {
 }
 
 /// A word of the file, cut to a length that a line of a log can bear, without control characters.
-struct Short<'a>(&'a str);
+#[derive(Clone, Copy, Debug)]
+pub struct Short<'a>(pub &'a str);
 
 impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

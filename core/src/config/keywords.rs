@@ -11,6 +11,9 @@ use super::lexer::Quoting;
 pub enum Support {
     /// We act upon it.
     Supported,
+    /// A port acts upon it, which reads it by a grammar of its own; the core passes over it without a word. A port
+    /// without that grammar has to say so itself.
+    Port,
     /// keepalived has it and we do not yet: a warning says so, and its block is skipped.
     NotYet,
     /// It is read and needs nothing; the reason is given in a notice.
@@ -30,6 +33,10 @@ pub struct Keyword {
 
 const fn supported(name: &'static str) -> Keyword {
     Keyword { name, support: Support::Supported, own: false }
+}
+
+const fn port(name: &'static str) -> Keyword {
+    Keyword { name, support: Support::Port, own: false }
 }
 
 const fn own(name: &'static str) -> Keyword {

@@ -1,5 +1,5 @@
 //! The values of keywords: numbers, times, switches, addresses, names; and the sentences for those that
-//! are missing or wrong.
+//! are missing or wrong. Public for the grammars of ports, which read other blocks of the same file.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
@@ -11,47 +11,53 @@ use crate::time::Duration;
 use crate::types::MacAddr;
 
 /// Where the diagnostics of one block go; remembers whether one of them was an error.
-pub(super) struct Log<'r, 'a> {
+pub struct Log<'r, 'a> {
     report: &'r mut dyn FnMut(Diagnostic<'a>),
     errors: bool,
 }
 
 impl<'r, 'a> Log<'r, 'a> {
-    pub(super) fn new(report: &'r mut dyn FnMut(Diagnostic<'a>)) -> Self {
+    /// Reports go to `report`.
+    pub fn new(report: &'r mut dyn FnMut(Diagnostic<'a>)) -> Self {
         Self { report, errors: false }
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    /// Whether an error was reported.
+    pub fn has_errors(&self) -> bool {
         self.errors
     }
 
-    pub(super) fn add(&mut self, diagnostic: Diagnostic<'a>) {
+    /// Reports a diagnostic.
+    pub fn add(&mut self, diagnostic: Diagnostic<'a>) {
         self.errors |= diagnostic.severity == Severity::Error;
         (self.report)(diagnostic);
     }
 
-    pub(super) fn error(&mut self, place: Place, message: Message<'a>) {
+    /// Reports an error.
+    pub fn error(&mut self, place: Place, message: Message<'a>) {
         self.add(Diagnostic { place, severity: Severity::Error, message });
     }
 
-    pub(super) fn warning(&mut self, place: Place, message: Message<'a>) {
+    /// Reports a warning.
+    pub fn warning(&mut self, place: Place, message: Message<'a>) {
         self.add(Diagnostic { place, severity: Severity::Warning, message });
     }
 
-    pub(super) fn notice(&mut self, place: Place, message: Message<'a>) {
+    /// Reports a notice.
+    pub fn notice(&mut self, place: Place, message: Message<'a>) {
         self.add(Diagnostic { place, severity: Severity::Notice, message });
     }
 }
 
 /// Says that the words left over have no effect.
-pub(super) fn no_more<'a>(statement: &Statement<'a>, mut words: impl Iterator<Item = Word<'a>>, log: &mut Log<'_, 'a>) {
+pub fn no_more<'a>(statement: &Statement<'a>, mut words: impl Iterator<Item = Word<'a>>, log: &mut Log<'_, 'a>) {
     if let Some(extra) = words.next() {
         log.warning(extra.place, Message::Extra { keyword: statement.keyword.text, word: extra.text });
     }
 }
 
 /// The one value of a keyword that cannot do without: an error if it is missing or wrong.
-pub(super) fn required<'a, T>(
+pub fn required<'a, T>(
     statement: &Statement<'a>,
     expected: &'static str,
     parse: impl FnOnce(&'a str) -> Option<T>,
@@ -73,7 +79,7 @@ pub(super) fn required<'a, T>(
 
 /// The one value of a keyword that has a default: a warning if it is missing or wrong, and `used` tells
 /// what the default is.
-pub(super) fn defaulted<'a, T>(
+pub fn defaulted<'a, T>(
     statement: &Statement<'a>,
     expected: &'static str,
     used: Used<'static>,
@@ -95,7 +101,7 @@ pub(super) fn defaulted<'a, T>(
 }
 
 /// A keyword that switches something on, and may say `off`.
-pub(super) fn switch<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<bool> {
+pub fn switch<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<bool> {
     if statement.words.clone().next().is_none() {
         return Some(true);
     }
@@ -103,7 +109,7 @@ pub(super) fn switch<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Op
 }
 
 /// A keyword without a value.
-pub(super) fn flag<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> bool {
+pub fn flag<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> bool {
     no_more(statement, statement.words, log);
     true
 }
@@ -132,12 +138,12 @@ fn digits(text: &str) -> Option<u64> {
 }
 
 /// A whole number within `range`.
-pub(super) fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
+pub fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
     u32::try_from(digits(text)?).ok().filter(|number| range.contains(number))
 }
 
 /// A time in seconds with decimals, in microseconds; what is finer is cut.
-pub(super) fn micros(text: &str) -> Option<u64> {
+pub fn micros(text: &str) -> Option<u64> {
     let (seconds, decimals) = split(text, b'.');
     let seconds = match (seconds, decimals) {
         ("", None | Some("")) => return None,
@@ -154,18 +160,18 @@ pub(super) fn micros(text: &str) -> Option<u64> {
 }
 
 /// A time in seconds with decimals, of at most `most` seconds.
-pub(super) fn seconds(text: &str, most: u32) -> Option<Duration> {
+pub fn seconds(text: &str, most: u32) -> Option<Duration> {
     let micros = micros(text)?;
     (micros <= u64::from(most).saturating_mul(1_000_000)).then(|| Duration::from_micros(micros))
 }
 
 /// A time in whole seconds.
-pub(super) fn whole_seconds(text: &str, most: u32) -> Option<Duration> {
+pub fn whole_seconds(text: &str, most: u32) -> Option<Duration> {
     number(text, 0..=most).map(|seconds| Duration::from_secs(u64::from(seconds)))
 }
 
 /// on, off, true, false, yes, no.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+pub fn boolean(text: &str) -> Option<bool> {
     match text {
         "on" | "true" | "yes" => Some(true),
         "off" | "false" | "no" => Some(false),
@@ -174,7 +180,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// An address.
-pub(super) fn address(text: &str) -> Option<IpAddr> {
+pub fn address(text: &str) -> Option<IpAddr> {
     let v4 = text.parse().ok().map(IpAddr::V4);
     v4.or_else(|| address_v6(text).map(IpAddr::V6))
 }
@@ -235,7 +241,7 @@ pub(super) fn group_v6(text: &str) -> Option<Ipv6Addr> {
 }
 
 /// An address with or without a prefix length. The length is not checked; `Err` holds one that is no number.
-pub(super) fn prefix(text: &str) -> Option<(IpAddr, Option<Result<u8, &str>>)> {
+pub fn prefix(text: &str) -> Option<(IpAddr, Option<Result<u8, &str>>)> {
     let (address_text, length) = split(text, b'/');
     let address = address(address_text)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
@@ -244,7 +250,7 @@ pub(super) fn prefix(text: &str) -> Option<(IpAddr, Option<Result<u8, &str>>)> {
 }
 
 /// The name of an interface or an address label as the kernel takes it: 1 to 15 bytes, no `/`.
-pub(super) fn interface(text: &str) -> Option<&str> {
+pub fn interface(text: &str) -> Option<&str> {
     let allowed = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
     ((1..=15).contains(&text.len()) && text.chars().all(allowed)).then_some(text)
 }

@@ -233,6 +233,8 @@ pub enum CheckKind {
         /// `weight`: by what the number is multiplied before it is added to the server's; 0: any other number
         /// than 0 is down.
         weight: i32,
+        /// `reverse`, with weight 0: 0 is down, any other number is up. (With another weight it is in its sign.)
+        reverse: bool,
     },
 }
 
@@ -250,9 +252,11 @@ pub struct HttpCheck {
 /// What SSL_GET has besides HTTP_GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsCheck {
-    /// `enable_sni`, `sni_name`: the name that is asked for, and, where servers are verified, has to be in the
-    /// certificate; without one it is the target's address.
+    /// `sni_name`, or the first `virtualhost`: the name that has to be in the certificate where servers are verified;
+    /// without one it is the target's address.
     pub server_name: Option<String>,
+    /// `enable_sni`, `sni_name`: the name is also sent, as SNI.
+    pub send_name: bool,
 }
 
 /// `http_protocol`.

@@ -1,7 +1,7 @@
 //! The keywords of the file, of `global_defs` and of everything that belongs to VRRP. Names as keepalived
 //! 2.4 registers them; one that an older keepalived does not have is no reason to leave it out.
 
-use super::{Keyword, ignored, not_yet, own, supported};
+use super::{Keyword, ignored, not_yet, own, port, supported};
 
 const FAREWELL: &str = "an Active that steps down always says so once";
 const CHILD: &str = "there are no child processes";
@@ -18,8 +18,8 @@ pub(super) const FILE: &[Keyword] = &[
     not_yet("vrrp_sync_group"),
     not_yet("vrrp_script"),
     not_yet("vrrp_track_process"),
-    not_yet("vrrp_track_file"),
-    not_yet("track_file"),
+    port("vrrp_track_file"),
+    port("track_file"),
     not_yet("track_group"),
     not_yet("garp_group"),
     not_yet("interface_up_down_delays"),
@@ -28,9 +28,9 @@ pub(super) const FILE: &[Keyword] = &[
     not_yet("static_routes"),
     not_yet("static_rules"),
     not_yet("bfd_instance"),
-    not_yet("virtual_server"),
-    not_yet("virtual_server_group"),
-    not_yet("SSL"),
+    port("virtual_server"),
+    port("virtual_server_group"),
+    port("SSL"),
     not_yet("include"),
     not_yet("includer"),
     not_yet("includem"),
@@ -79,8 +79,8 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("vrrp_vmac_garp_intvl"),
     not_yet("vmac_addr_prefix"),
     not_yet("dynamic_interfaces"),
-    not_yet("script_user"),
-    not_yet("enable_script_security"),
+    port("script_user"),
+    port("enable_script_security"),
     not_yet("use_symlink_paths"),
     not_yet("set_supplementary_groups"),
     not_yet("startup_script"),
@@ -106,12 +106,12 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("no_email_faults"),
     not_yet("no_checker_emails"),
     not_yet("rs_init_notifies"),
-    not_yet("checker_log_all_failures"),
-    not_yet("lvs_sync_daemon"),
-    not_yet("lvs_timeouts"),
-    not_yet("lvs_flush"),
-    not_yet("lvs_flush_on_stop"),
-    not_yet("lvs_flush_onstop"),
+    port("checker_log_all_failures"),
+    port("lvs_sync_daemon"),
+    port("lvs_timeouts"),
+    port("lvs_flush"),
+    port("lvs_flush_on_stop"),
+    port("lvs_flush_onstop"),
     not_yet("nftables_ipvs"),
     not_yet("nftables_ipvs_priority"),
     not_yet("nftables_ipvs_start_fwmark"),
@@ -139,7 +139,7 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("dbus_no_interface_name"),
     not_yet("umask"),
     not_yet("random_seed"),
-    not_yet("include_check"),
+    ignored("include_check", "a missing file is always an error"),
     not_yet("reload_time_file"),
     not_yet("reload_repeat"),
     not_yet("reload_file"),
@@ -253,7 +253,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     not_yet("promote_secondaries"),
     not_yet("virtual_routes"),
     not_yet("virtual_rules"),
-    not_yet("lvs_sync_daemon_interface"),
+    port("lvs_sync_daemon_interface"),
     not_yet("notify_master"),
     not_yet("notify_backup"),
     not_yet("notify_fault"),
@@ -301,7 +301,7 @@ pub(super) const SCRIPT: &[Keyword] = &[
     not_yet("init_fail"),
 ];
 
-pub(super) const TRACK_FILE: &[Keyword] = &[not_yet("file"), not_yet("weight"), not_yet("init_file")];
+pub(super) const TRACK_FILE: &[Keyword] = &[supported("file"), supported("weight"), supported("init_file")];
 
 pub(super) const TRACK_PROCESS: &[Keyword] = &[
     not_yet("process"),

@@ -1,0 +1,83 @@
+//! The LVS part of keepalived.conf, read into an [`LvsPlan`]. The words and blocks are the core's, which knows all the
+//! keywords; here is what they mean together. As everywhere: where keepalived puts a default in the place of a wrong
+//! value, so do we, with a warning; any other wrong value is an error, and the virtual server is left out.
+//!
+//! What is defined anywhere may be used anywhere: the file is walked twice, first for what others refer to.
+
+mod accounts;
+mod check;
+mod common;
+mod forwarding;
+mod globals;
+mod group;
+mod http;
+mod reader;
+mod script;
+mod server;
+mod service;
+mod udp;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use steadfast_core::config::statement::Block;
+
+use crate::check::Findings;
+
+use super::plan::{LvsPlan, SyncDaemon, TlsIdentity};
+use globals::Globals;
+use group::Group;
+use reader::Reader;
+use script::Scripts;
+use service::Services;
+
+/// What blocks other than the virtual servers say.
+#[derive(Default)]
+struct Definitions {
+    globals: Globals,
+    groups: HashMap<String, Group>,
+    /// `track_file`: what FILE_CHECK refers to.
+    files: HashMap<String, TrackFile>,
+    tls: TlsIdentity,
+    /// The VRIDs of the instances, which `lvs_sync_daemon` takes for its id.
+    vrids: HashMap<String, u8>,
+    /// `lvs_sync_daemon_interface` of an instance: how it was written once.
+    sync_daemon: Option<SyncDaemon>,
+}
+
+/// `track_file`, as far as FILE_CHECK wants it.
+struct TrackFile {
+    path: PathBuf,
+    weight: i32,
+}
+
+/// Reads a text. What is wrong with its blocks themselves is reported by the core, which reads the same text.
+pub fn read(text: &str, findings: &mut Findings) -> LvsPlan {
+    let mut reader = Reader::new(findings);
+    let mut definitions = Definitions::default();
+    let mut has_services = false;
+    let mut file = Block::file(text);
+    while let Some(statement) = file.next(&mut |_| {}) {
+        match statement.keyword.text {
+            "virtual_server" => has_services = true,
+            _ => definitions.read(&statement, &mut reader),
+        }
+    }
+    let sync_daemon = definitions.sync_daemon(&mut reader);
+    let scripts = Scripts::new(&definitions.globals, &mut reader);
+    let mut services = Services::new(&definitions, scripts);
+    let mut file = Block::file(text);
+    while has_services && let Some(statement) = file.next(&mut |_| {}) {
+        if statement.keyword.text == "virtual_server" {
+            services.read(&statement, &mut reader);
+        }
+    }
+    LvsPlan {
+        services: services.finish(),
+        sync_daemon,
+        timeouts: definitions.globals.timeouts,
+        flush_at_start: definitions.globals.flush_at_start,
+        flush_on_stop: definitions.globals.flush_on_stop,
+        tls: definitions.tls,
+    }
+}

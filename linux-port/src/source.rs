@@ -1,0 +1,344 @@
+//! The text of a configuration with everything that it includes, and where each of its lines comes from, so that
+//! whatever is said about the text names the file, the line and the column that somebody has written. What the lines
+//! mean is not known here, but for `include`, which keepalived looks for in the same way: at the beginning of a line,
+//! wherever that line stands.
+//!
+//! Everything is bounded: bytes, files, depth, and what a pattern may match.
+
+mod glob;
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use steadfast_core::config::diagnostic::Short;
+use steadfast_core::config::lexer::{Kind, Lexer, Quoting};
+use steadfast_core::config::{self, Place, Severity};
+
+use glob::Matches;
+
+/// The most bytes that are read, all files together.
+pub const MOST_BYTES: u64 = 16 << 20;
+
+/// The most files that are included, counted again each time.
+const MOST_FILES: usize = 1000;
+
+/// How many files may be open within each other.
+const MOST_DEPTH: usize = 16;
+
+/// A configuration as one text.
+#[derive(Debug)]
+pub struct Source {
+    /// The text. A line that includes something is empty in it, and what it includes follows.
+    pub text: String,
+    /// Where its lines come from.
+    pub lines: Lines,
+    /// What is wrong with the `include`s, by places in the text.
+    pub problems: Vec<Problem>,
+}
+
+/// What is to be said about an `include`.
+#[derive(Debug)]
+pub struct Problem {
+    /// Where it stands in the text.
+    pub place: Place,
+    /// How much it matters.
+    pub severity: Severity,
+    /// One sentence.
+    pub message: String,
+}
+
+/// Where the lines of a text come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// The included files; the main one has no name here.
+    files: Vec<String>,
+    /// Each run of lines of one file, in the order of the text.
+    runs: Vec<Run>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    /// Its first line in the text.
+    first: u32,
+    /// That line in the file.
+    line: u32,
+    /// The number of an included file.
+    file: Option<usize>,
+}
+
+impl Lines {
+    /// The file that the line of a place comes from, if it is included, and the place in that file.
+    pub fn origin(&self, place: Place) -> (Option<&str>, Place) {
+        let after = self.runs.partition_point(|run| run.first <= place.line);
+        let Some(run) = after.checked_sub(1).and_then(|before| self.runs.get(before)) else { return (None, place) };
+        let line = run.line.saturating_add(place.line - run.first);
+        let file = run.file.and_then(|number| self.files.get(number)).map(String::as_str);
+        (file, Place { line, column: place.column })
+    }
+}
+
+/// Reads a file and what it includes.
+///
+/// # Errors
+/// What is wrong with the file itself, and where.
+pub fn read(file: &Path) -> Result<Source, (Place, String)> {
+    let bytes = read_main(file).map_err(|problem| (Place::START, problem))?;
+    let left = MOST_BYTES - bytes.len() as u64;
+    let text = utf8(bytes)?;
+    if !text.contains("include") {
+        return Ok(Source { text, lines: Lines::default(), problems: Vec::new() });
+    }
+    Ok(Expansion::new(file, text, left).run())
+}
+
+fn read_main(file: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |error| format!("the file cannot be read: {error}");
+    // It may be a pipe.
+    read_bounded(File::open(file).map_err(cannot)?, MOST_BYTES)
+}
+
+/// Opens a file that a configuration names; never waits, and takes nothing but files.
+///
+/// # Errors
+/// Those of the system; `InvalidInput` for a directory, a pipe and the like.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    // Opening a pipe would wait for its writer.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
+    }
+}
+
+fn read_bounded(file: File, most: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| format!("the file cannot be read: {error}"))?;
+    if bytes.len() as u64 > most {
+        return Err(format!("the configuration is larger than {} MiB", MOST_BYTES >> 20));
+    }
+    Ok(bytes)
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, (Place, String)> {
+    String::from_utf8(bytes).map_err(|error| {
+        let diagnostic = config::text(error.as_bytes()).err();
+        let place = diagnostic.map_or(Place::START, |diagnostic| diagnostic.place);
+        (place, config::Message::NotUtf8.to_string())
+    })
+}
+
+/// A file that is being read.
+struct Open {
+    /// The number of an included file.
+    file: Option<usize>,
+    text: String,
+    /// Bytes already read.
+    offset: usize,
+    /// The next line.
+    line: u32,
+    /// What the paths in it are relative to.
+    directory: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// What its current `include` still wants to be read, and where that stands in the text.
+    wanted: VecDeque<PathBuf>,
+    place: Place,
+}
+
+/// An included file that was read.
+struct Included {
+    text: String,
+    identity: (u64, u64),
+}
+
+/// The text as it grows.
+struct Expansion {
+    text: String,
+    lines: Lines,
+    problems: Vec<Problem>,
+    /// The files within each other, the innermost last.
+    open: Vec<Open>,
+    /// How many lines the text has.
+    count: u32,
+    /// How many bytes may still be read.
+    bytes_left: u64,
+    /// How many files may still be read.
+    files_left: usize,
+}
+
+impl Expansion {
+    fn new(file: &Path, text: String, bytes_left: u64) -> Self {
+        let identity = std::fs::metadata(file).map_or((0, 0), |known| (known.dev(), known.ino()));
+        let main = Open::new(None, text, file, identity);
+        let lines = Lines { files: Vec::new(), runs: vec![Run { first: 1, line: 1, file: None }] };
+        Self {
+            text: String::new(),
+            lines,
+            problems: Vec::new(),
+            open: vec![main],
+            count: 0,
+            bytes_left,
+            files_left: MOST_FILES,
+        }
+    }
+
+    fn run(mut self) -> Source {
+        while let Some(current) = self.open.last_mut() {
+            if let Some(path) = current.wanted.pop_front() {
+                let place = current.place;
+                if let Err(problem) = self.include(&path) {
+                    let message = format!("`{}` is not included: {problem}", Short(&path.to_string_lossy()));
+                    self.problem(place, Severity::Error, message);
+                }
+            } else if let Some(line) = current.next_line() {
+                self.line(&line);
+            } else {
+                self.open.pop();
+                self.begin_run();
+            }
+        }
+        Source { text: self.text, lines: self.lines, problems: self.problems }
+    }
+
+    /// Notes that the next line of the text is the next one of the innermost file.
+    fn begin_run(&mut self) {
+        if let Some(current) = self.open.last() {
+            let first = self.count.saturating_add(1);
+            self.lines.runs.push(Run { first, line: current.line, file: current.file });
+        }
+    }
+
+    /// Takes a line of the innermost file.
+    fn line(&mut self, line: &str) {
+        self.count = self.count.saturating_add(1);
+        let Some((place, include)) = Include::read(line) else {
+            self.text.push_str(line);
+            if !line.ends_with('\n') {
+                self.text.push('\n');
+            }
+            return;
+        };
+        self.text.push('\n');
+        let place = Place { line: self.count, column: place.column };
+        match include {
+            Err(problem) => self.problem(place, Severity::Error, problem),
+            Ok(include) => self.resolve(place, &include),
+        }
+    }
+
+    /// Finds out which files an `include` means.
+    fn resolve(&mut self, place: Place, include: &Include<'_>) {
+        let Some(current) = self.open.last_mut() else { return };
+        let matches = match glob::expand(&current.directory, include.pattern) {
+            Ok(matches) => matches,
+            Err(problem) => {
+                let message = format!("`{}` is not included: {problem}", Short(include.pattern));
+                return self.problem(place, Severity::Error, message);
+            }
+        };
+        current.place = place;
+        let mut findings = Vec::new();
+        for Matches { pattern, wild, paths } in matches {
+            let pattern = Short(&pattern);
+            if !paths.is_empty() {
+                current.wanted.extend(paths);
+            } else if !wild {
+                findings.push((Severity::Error, format!("`{pattern}` is not included: there is no such file")));
+            } else if include.wants_matches {
+                findings.push((Severity::Error, format!("no file matches `{pattern}`")));
+            } else {
+                findings.push((Severity::Notice, format!("no file matches `{pattern}`; nothing is included")));
+            }
+        }
+        for (severity, message) in findings {
+            self.problem(place, severity, message);
+        }
+    }
+
+    /// Begins to read an included file.
+    fn include(&mut self, path: &Path) -> Result<(), String> {
+        if self.open.len() > MOST_DEPTH {
+            return Err(format!("files include each other more than {MOST_DEPTH} deep"));
+        }
+        self.files_left = self.files_left.checked_sub(1).ok_or(format!("there are more than {MOST_FILES} files"))?;
+        let Included { text, identity } = self.open_included(path)?;
+        self.bytes_left = self.bytes_left.saturating_sub(text.len() as u64);
+        let number = self.lines.files.len();
+        self.lines.files.push(path.display().to_string());
+        self.open.push(Open::new(Some(number), text, path, identity));
+        self.begin_run();
+        Ok(())
+    }
+
+    fn open_included(&self, path: &Path) -> Result<Included, String> {
+        let cannot = |error| format!("the file cannot be read: {error}");
+        let file = open(path).map_err(cannot)?;
+        let known = file.metadata().map_err(cannot)?;
+        let identity = (known.dev(), known.ino());
+        if self.open.iter().any(|outer| outer.identity == identity) {
+            return Err("it would include itself".into());
+        }
+        let bytes = read_bounded(file, self.bytes_left)?;
+        let text = utf8(bytes).map_err(|(place, problem)| format!("{place}: {problem}"))?;
+        Ok(Included { text, identity })
+    }
+
+    fn problem(&mut self, place: Place, severity: Severity, message: String) {
+        self.problems.push(Problem { place, severity, message });
+    }
+}
+
+impl Open {
+    fn new(file: Option<usize>, text: String, path: &Path, identity: (u64, u64)) -> Self {
+        // In the middle of a text, a byte order mark would be a letter.
+        let offset = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self { file, text, offset, line: 1, directory, identity, wanted: VecDeque::new(), place: Place::START }
+    }
+
+    /// The next line, with its end if it has one.
+    fn next_line(&mut self) -> Option<String> {
+        let rest = self.text.get(self.offset..).filter(|rest| !rest.is_empty())?;
+        let line = rest.split_inclusive('\n').next()?.to_owned();
+        self.offset += line.len();
+        self.line = self.line.saturating_add(1);
+        Some(line)
+    }
+}
+
+/// A line that includes something.
+struct Include<'a> {
+    pattern: &'a str,
+    /// A pattern without matches is an error.
+    wants_matches: bool,
+}
+
+impl<'a> Include<'a> {
+    /// Reads a line if it is one, with the place of what it includes.
+    fn read(line: &'a str) -> Option<(Place, Result<Self, String>)> {
+        if !line.trim_start().starts_with("include") {
+            return None;
+        }
+        let mut lexer = Lexer::new(line);
+        let keyword = lexer.next_token(Quoting::Plain);
+        let Kind::Word(name) = keyword.kind else { return None };
+        // keepalived asks for readable files with the second, for a file with the third; both are always asked for here.
+        let wants_matches = match name {
+            "include" | "includer" | "includem" => false,
+            "includew" | "includeb" | "includea" => true,
+            _ => return None,
+        };
+        let token = lexer.next_token(Quoting::Plain);
+        let Kind::Word(pattern) = token.kind else {
+            return Some((keyword.place, Err(format!("`{name}` wants a file"))));
+        };
+        match lexer.next_token(Quoting::Plain).kind {
+            Kind::EndOfLine | Kind::End => Some((token.place, Ok(Self { pattern, wants_matches }))),
+            _ => Some((token.place, Err(format!("`{name}` wants one file; a name with blanks stands in quotes")))),
+        }
+    }
+}
