@@ -3,6 +3,7 @@
 //! answering clients are other threads' work.
 
 mod apply;
+mod balancing;
 mod interfaces;
 mod journal;
 mod links;
@@ -24,7 +25,7 @@ use steadfast_core::port::drive;
 use steadfast_core::time::{Duration, Instant};
 
 use crate::cli::{self, RunOptions};
-use crate::control::{Answer, Control, Verb};
+use crate::control::{Control, Verb};
 use crate::logging;
 use crate::netlink::Monitor;
 use crate::plan;
@@ -119,8 +120,11 @@ impl Daemon {
             cli::find_config(options.config.as_deref()).map_err(|problem| (problem, ExitCode::from(EXIT_CONFIG)))?;
         let loaded = plan::load(&file);
         reload::log_findings(&loaded.findings);
-        let plan = loaded.plan.filter(|plan| !plan.routers.is_empty()).ok_or_else(|| {
-            (format!("{}: there is no vrrp_instance that can be run", file.display()), ExitCode::from(EXIT_CONFIG))
+        let plan = loaded.plan.filter(|plan| !plan.is_empty()).ok_or_else(|| {
+            (
+                format!("{}: there is no vrrp_instance and no virtual_server that can be run", file.display()),
+                ExitCode::from(EXIT_CONFIG),
+            )
         })?;
 
         // A coarse timer is a late Advertisement; without the setting it is only later.
@@ -201,6 +205,8 @@ impl Daemon {
                 break;
             }
         }
+        // After the addresses have moved: until then connections still come here, and have to find their servers.
+        self.port.balancing.stop();
         self.links.close();
         result
     }
@@ -310,10 +316,13 @@ impl Daemon {
             match request.verb() {
                 Verb::Status => {
                     let snapshot = self.snapshot(now);
-                    request.answer(Answer::Status(snapshot));
+                    self.port.balancing.status(request, snapshot);
                 }
                 Verb::Reload => self.reloads.ask(Some(request)),
-                Verb::Server(_) => request.answer(Answer::Server(Err("the configuration has no virtual_server".into()))),
+                Verb::Server(command) => {
+                    let command = command.clone();
+                    self.port.balancing.server(request, command);
+                }
             }
         }
         self.control = Some(control);

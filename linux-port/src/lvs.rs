@@ -2,11 +2,13 @@
 //! checks are machines without I/O and with explicit time; the director's thread drives them and keeps the
 //! kernel's table ([`crate::ipvs`]) equal to what they want.
 
+pub mod director;
 pub mod find;
 pub mod grammar;
 pub mod plan;
 pub mod pool;
 pub mod probe;
+pub mod process;
 pub mod report;
 pub mod schedule;
 #[cfg(test)]

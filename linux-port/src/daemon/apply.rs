@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use log::{error, warn};
-use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId};
+use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId, State};
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, Version, Vrid};
 
 use super::links::Prepared;
 use super::local::{Local, place, spec};
 use super::{Daemon, Name};
+use crate::lvs::plan::LvsPlan;
 use crate::netlink::Address;
 use crate::plan::{Plan, PlannedRouter, PlannedVirtualMac};
 use crate::vmac::Vmac;
@@ -45,7 +46,7 @@ impl Daemon {
     /// # Errors
     /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
     pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
-        let Prepared { plan: Plan { routers, .. }, links, there } = prepared;
+        let Prepared { plan: Plan { routers, lvs, .. }, links, there } = prepared;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
@@ -89,7 +90,18 @@ impl Daemon {
             }
         }
         self.order = order;
+        self.balance(lvs);
         Ok(())
+    }
+
+    /// Has the director follow its part of the plan.
+    fn balance(&mut self, lvs: LvsPlan) {
+        self.port.balancing.plan(lvs);
+        let Some(followed) = self.port.balancing.followed().cloned() else { return };
+        let locals = self.port.locals.iter().flatten();
+        let router = locals.filter(|local| local.name == followed).find_map(|local| self.agent.view(local.id));
+        let active = router.is_some_and(|view| view.state == State::Active);
+        self.port.balancing.router(&followed, active);
     }
 
     /// Learns of the interfaces that these routers are on, and of their addresses.

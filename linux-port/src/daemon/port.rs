@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use log::{debug, error};
-use steadfast_core::agent::{Agent, Event, Generation, InterfaceId, Refused, RouterId};
+use steadfast_core::agent::{Agent, Event, EventKind, Generation, InterfaceId, Refused, RouterId, State};
 use steadfast_core::port::Port;
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, Priority};
 use steadfast_core::wire::advertisement::Form;
 use steadfast_core::wire::{Full, arp, ip, ndisc};
 
+use super::balancing::Balancing;
 use super::interfaces::Interfaces;
 use super::journal::{At, Journal};
 use super::local::{Holders, Local, Place};
@@ -30,6 +31,7 @@ pub(super) struct LinuxPort {
     pub(super) changer: AddressChanger<(RouterId, Generation)>,
     pub(super) holders: Holders,
     pub(super) journal: Journal,
+    pub(super) balancing: Balancing,
     /// Routers that the core has forgotten since the loop last looked.
     pub(super) retired: Vec<Local>,
     advertisements_v4: Option<AdvertSender>,
@@ -52,6 +54,7 @@ impl LinuxPort {
             changer: AddressChanger::open()?,
             holders: Holders::default(),
             journal: Journal::default(),
+            balancing: Balancing::default(),
             retired: Vec::new(),
             advertisements_v4: Some(AdvertSender::open(Family::V4)?),
             advertisements_v6: AdvertSender::open(Family::V6).ok(),
@@ -217,6 +220,11 @@ impl Port<Heap> for LinuxPort {
 
     fn notify(&mut self, _: &Agent<Heap>, event: &Event) {
         let Some(local) = self.locals.get(event.router.index()).and_then(Option::as_ref) else { return };
+        if let EventKind::Transition { from, to, .. } = event.kind
+            && (from == State::Active) != (to == State::Active)
+        {
+            self.balancing.router(&local.name, to == State::Active);
+        }
         self.journal.event(event.at, event.router.index(), &local.name, event.kind);
     }
 

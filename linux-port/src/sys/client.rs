@@ -45,11 +45,27 @@ pub struct Connected {
     pub header: bool,
 }
 
+/// Why a connection could not even be begun.
+#[derive(Debug)]
+pub enum Failure {
+    /// For want of something here: descriptors, memory, ports, privilege, the source address, the interface. It says
+    /// nothing about the other side.
+    Here(io::Error),
+    /// The other side cannot be reached.
+    There(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Here(error)
+    }
+}
+
 /// Begins to connect; never waits.
 ///
 /// # Errors
-/// What the kernel says at once: no route, no privilege, an address that is not ours, nobody there (on this machine).
-pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> io::Result<Connected> {
+/// What the kernel says at once, see [`Failure`].
+pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> Result<Connected, Failure> {
     let domain = if target.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let mut header = false;
     let socket = match kind {
@@ -94,7 +110,11 @@ pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> io::Result<C
     let complete = match result {
         Ok(_) => true,
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
-        Err(error) => return Err(error),
+        Err(error) => {
+            let here = [libc::EADDRNOTAVAIL, libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM];
+            let here = error.raw_os_error().is_some_and(|code| here.contains(&code));
+            return Err(if here { Failure::Here(error) } else { Failure::There(error) });
+        }
     };
     Ok(Connected { socket, complete, header })
 }
@@ -218,7 +238,7 @@ mod tests {
                 wait(&connected.socket);
                 take_error(connected.socket.as_fd()).unwrap()
             }
-            Err(error) => error,
+            Err(Failure::There(error) | Failure::Here(error)) => error,
         };
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -242,13 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_or_address_that_is_not_there_is_an_error() {
+    fn an_interface_or_address_that_is_not_there_is_no_fault_of_the_server() {
         let target = "127.0.0.1:9".parse().unwrap();
         for name in ["no-such-one", "a name that is much too long"] {
             let route = Route { interface: Some(name), ..Route::default() };
-            assert!(connect(Kind::Datagram, target, route).is_err());
+            assert!(matches!(connect(Kind::Datagram, target, route), Err(Failure::Here(_))));
         }
         let route = Route { source: Some("192.0.2.77:0".parse().unwrap()), ..Route::default() };
-        assert!(connect(Kind::Datagram, target, route).is_err());
+        assert!(matches!(connect(Kind::Datagram, target, route), Err(Failure::Here(_))));
     }
 }

@@ -2,7 +2,7 @@
 //! takes it out. The few descriptors of the Advertisement loop wait in [`super::poll`], whose timeouts are finer.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use steadfast_core::time::Duration;
 
@@ -22,6 +22,8 @@ impl Interest {
     pub const READABLE: Self = Self(libc::EPOLLIN as u32);
     /// Each time that room to write appears, as when a connection is there; nothing about reading.
     pub const WRITABLE_ONCE: Self = Self(libc::EPOLLOUT as u32 | libc::EPOLLET as u32);
+    /// Each time that something arrives: once per change, so that whoever does not read to the end has to remember it.
+    pub const ARRIVALS: Self = Self(libc::EPOLLIN as u32 | libc::EPOLLET as u32);
     /// Each time that something arrives or room to write appears: once per change, so that whoever does not read or
     /// write to the end has to remember it.
     pub const CHANGES: Self =
@@ -55,6 +57,11 @@ impl Default for Events {
 }
 
 impl Events {
+    /// Whether there may be more than were handed on.
+    pub fn is_full(&self) -> bool {
+        self.list.len() == self.list.capacity()
+    }
+
     /// What was found.
     pub fn iter(&self) -> impl Iterator<Item = Ready> {
         self.list.iter().map(|event| {
@@ -106,10 +113,16 @@ impl Epoll {
     }
 }
 
+impl AsFd for Epoll {
+    /// Readable while one of the descriptors has something to tell.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;

@@ -48,6 +48,23 @@ pub fn kill_with_parent(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(ask) }
 }
 
+/// Makes the calling thread, and what it will start, nicer by `by` (nice(2)): when processors are short, others go
+/// first.
+pub fn be_nice(by: i32) -> io::Result<()> {
+    // SAFETY: setpriority takes three integers; 0 is the calling thread.
+    super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, by) }).map(drop)
+}
+
+/// Lets this process open as many files as it may at all.
+pub fn raise_open_files() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writing during the call.
+    super::check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid during the call, which only reads it.
+    super::check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
+}
+
 /// Sends SIGTERM to the process `pid`.
 pub fn terminate(pid: u32) -> io::Result<()> {
     send_signal(pid, libc::SIGTERM)

@@ -1,0 +1,219 @@
+//! Keeping the kernel's table equal to the wanted one: what the pools change is written at once, as a difference to
+//! what the kernel is known to hold; what others change is found by looking at the table now and then, and put right.
+//! Services that never were ours are left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use log::{info, warn};
+use steadfast_core::time::{Duration, Instant};
+
+use crate::ipvs::client::Client;
+use crate::ipvs::row::{Forwarding, ServiceKey};
+use crate::ipvs::table::{Row, Table, Write, diff};
+use crate::sys::clock;
+
+/// How often the kernel's table is looked at. A large one is looked at less often, so that looking never takes more
+/// than one part in [`SHARE`] of the time.
+pub(super) const INTERVAL: Duration = Duration::from_secs(5);
+const SHARE: u64 = 50;
+
+/// What the kernel is asked.
+pub(super) trait Kernel {
+    /// The whole table.
+    fn table(&mut self) -> io::Result<Table>;
+    /// Carries all of them out; which failed.
+    fn write(&mut self, writes: &[Write]) -> io::Result<Vec<(usize, io::Error)>>;
+}
+
+impl Kernel for Client {
+    fn table(&mut self) -> io::Result<Table> {
+        Self::table(self)
+    }
+
+    fn write(&mut self, writes: &[Write]) -> io::Result<Vec<(usize, io::Error)>> {
+        Self::write(self, writes)
+    }
+}
+
+/// The wanted table, and what is known of the kernel's.
+#[derive(Debug, Default)]
+pub(super) struct Keeper {
+    wanted: Table,
+    /// Our services as the kernel holds them; `None` if that is not known.
+    held: Option<Table>,
+    /// Services that were ours, and may still be there.
+    former: BTreeSet<ServiceKey>,
+    /// Services whose rows may differ from what the kernel holds.
+    dirty: BTreeSet<ServiceKey>,
+    look_at: Instant,
+    pub(super) counts: Counts,
+}
+
+/// What has been done to the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// How often it was looked at.
+    pub(super) looks: u64,
+    /// Rows that the kernel was given, changed or deleted.
+    pub(super) writes: u64,
+    /// Rows among them that somebody else had changed.
+    pub(super) repairs: u64,
+    /// Rows that the kernel refused.
+    pub(super) refused: u64,
+}
+
+impl Keeper {
+    /// This is what a service ought to be like.
+    pub(super) fn want(&mut self, row: Row) {
+        let key = row.service.key;
+        self.former.remove(&key);
+        if self.wanted.get(&key) != Some(&row) {
+            self.wanted.insert(key, row);
+            self.dirty.insert(key);
+        }
+    }
+
+    /// A service ought not to be there any more.
+    pub(super) fn unwant(&mut self, key: ServiceKey) {
+        if self.wanted.remove(&key).is_some() {
+            self.former.insert(key);
+            self.dirty.insert(key);
+        }
+    }
+
+    /// The services that ought to be there.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = ServiceKey> {
+        self.wanted.keys().copied()
+    }
+
+    /// When [`Self::keep`] has something to do.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if !self.dirty.is_empty() {
+            return Some(Instant::default());
+        }
+        (!self.wanted.is_empty() || !self.former.is_empty()).then_some(self.look_at)
+    }
+
+    /// Nothing is known of the kernel's table any more.
+    pub(super) fn forget(&mut self) {
+        self.held = None;
+    }
+
+    /// Writes what is to be written, and looks if it is time to. What the kernel holds already is not written.
+    ///
+    /// # Errors
+    /// Of the system: nothing is known of the table then, and the next call looks.
+    pub(super) fn keep(&mut self, now: Instant, kernel: &mut impl Kernel) -> io::Result<()> {
+        let result = match self.held.take() {
+            Some(held) if now < self.look_at => self.write_changes(now, kernel, held),
+            before => self.look(now, kernel, before),
+        };
+        if result.is_err() {
+            self.held = None;
+        }
+        result
+    }
+
+    fn write_changes(&mut self, now: Instant, kernel: &mut impl Kernel, held: Table) -> io::Result<()> {
+        let part = |table: &Table| -> Table {
+            self.dirty.iter().filter_map(|key| Some((*key, table.get(key)?.clone()))).collect()
+        };
+        let writes = diff(&part(&held), &part(&self.wanted), &self.former);
+        // A refusal may mean that somebody has changed the table meanwhile.
+        if self.carry_out(kernel, held, &writes)? > 0 {
+            self.look_at = now;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, now: Instant, kernel: &mut impl Kernel, before: Option<Table>) -> io::Result<()> {
+        let begun = clock::now();
+        let mut held = kernel.table()?;
+        held.retain(|key, _| self.wanted.contains_key(key) || self.former.contains(key));
+        for (key, row) in &mut held {
+            normalise(row, self.wanted.get(key));
+        }
+        let pause = clock::now().since(begun).times(SHARE).max(INTERVAL);
+        self.look_at = now + pause;
+        self.counts.looks += 1;
+        if let Some(before) = &before {
+            let changed = diff(&held, before, &self.former);
+            self.counts.repairs += changed.len() as u64;
+            if let Some(first) = changed.first() {
+                warn!(
+                    "somebody else has changed the IPVS table: {} rows are put right, the first: {first}",
+                    changed.len()
+                );
+            }
+        } else if !held.is_empty() {
+            info!("{} of our services are in the IPVS table already", held.len());
+        }
+        let writes = diff(&held, &self.wanted, &self.former);
+        self.carry_out(kernel, held, &writes)?;
+        Ok(())
+    }
+
+    /// Has the kernel carry out `writes` upon what it holds; how many it refused.
+    fn carry_out(&mut self, kernel: &mut impl Kernel, mut held: Table, writes: &[Write]) -> io::Result<usize> {
+        self.dirty.clear();
+        let refused = if writes.is_empty() { Vec::new() } else { kernel.write(writes)? };
+        let mut failures = refused.iter().map(|(index, _)| *index).peekable();
+        for (index, write) in writes.iter().enumerate() {
+            if failures.next_if_eq(&index).is_none() {
+                enter(&mut held, write);
+            }
+        }
+        if let Some((index, error)) = refused.first()
+            && let Some(write) = writes.get(*index)
+        {
+            warn!(
+                "the kernel refuses {} of {} changes of the IPVS table, the first: {write}: {error}",
+                refused.len(),
+                writes.len()
+            );
+        }
+        self.former.retain(|key| held.contains_key(key));
+        self.counts.writes += (writes.len() - refused.len()) as u64;
+        self.counts.refused += refused.len() as u64;
+        self.held = Some(held);
+        Ok(refused.len())
+    }
+}
+
+/// Enters a change that was made.
+fn enter(table: &mut Table, write: &Write) {
+    match write {
+        Write::AddService(service) | Write::SetService(service) => {
+            let row = table
+                .entry(service.key)
+                .or_insert_with(|| Row { service: service.clone(), destinations: BTreeMap::new() });
+            row.service = service.clone();
+        }
+        Write::DeleteService(key) => {
+            table.remove(key);
+        }
+        Write::AddDestination(key, destination) | Write::SetDestination(key, destination) => {
+            if let Some(row) = table.get_mut(key) {
+                row.destinations.insert(destination.key, destination.clone());
+            }
+        }
+        Write::DeleteDestination(key, destination) => {
+            if let Some(row) = table.get_mut(key) {
+                row.destinations.remove(destination);
+            }
+        }
+    }
+}
+
+/// What a kernel has made of a row by itself is no difference: it calls a destination on this machine local.
+fn normalise(row: &mut Row, wanted: Option<&Row>) {
+    let Some(wanted) = wanted else { return };
+    for (key, destination) in &mut row.destinations {
+        if matches!(destination.forwarding, Forwarding::Local | Forwarding::Bypass)
+            && let Some(wanted) = wanted.destinations.get(key)
+        {
+            destination.forwarding = wanted.forwarding;
+        }
+    }
+}
