@@ -2,7 +2,9 @@
 //! offer. Nothing here decides anything about VRRP; what the sockets mean is in [`crate::socket`] and
 //! [`crate::netlink`].
 
+pub mod client;
 pub mod clock;
+pub mod epoll;
 pub mod event;
 pub mod filter;
 pub mod local;
@@ -12,6 +14,7 @@ pub mod poll;
 pub mod process;
 pub mod signal;
 pub mod socket;
+pub mod spawn;
 
 use std::io;
 
