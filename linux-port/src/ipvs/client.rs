@@ -2,6 +2,8 @@
 //! its answers, at most five seconds for each, so it has no place in the Advertisement loop.
 
 mod connection;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
