@@ -99,14 +99,14 @@ pub fn dialogue(
     tls: &TlsContext,
     random: u64,
 ) -> Result<Option<Box<dyn Dialogue>>, String> {
-    let _ = tls;
     let dialogue: Box<dyn Dialogue> = match kind {
         CheckKind::Http(check) => {
             let url = check.urls.get(round).ok_or("there is no such url")?;
-            if check.tls.is_some() {
-                return Err(tls::WITHOUT.into());
+            let http = Box::new(http::Http::new(check.version, url, target)?);
+            match &check.tls {
+                None => http,
+                Some(check) => tls.wrap(check, target.ip(), http)?,
             }
-            Box::new(http::Http::new(check.version, url, target)?)
         }
         CheckKind::Smtp { helo } => Box::new(smtp::Smtp::new(helo)),
         CheckKind::Dns { record, name } => Box::new(dns::Dns::new(*record, name, random)?),
@@ -128,7 +128,7 @@ fn no_answer(limit: Duration) -> Verdict {
 }
 
 /// `5 s`, `1.5 s`, `250 ms`.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     match span.as_millis() {
         millis if millis % 1000 == 0 => format!("{} s", millis / 1000),
         millis if millis < 1000 => format!("{millis} ms"),
@@ -146,6 +146,14 @@ struct Outgoing {
 impl Outgoing {
     fn new(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), sent: 0 }
+    }
+
+    /// Where more can be put behind what has not gone yet.
+    #[cfg(feature = "tls")]
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        self.bytes.drain(..self.sent);
+        self.sent = 0;
+        &mut self.bytes
     }
 
     fn rest(&self) -> &[u8] {

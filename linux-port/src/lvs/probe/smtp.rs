@@ -140,7 +140,7 @@ mod tests {
     use crate::lvs::probe::testing::{assert_same_however_cut, down_reason};
 
     fn verdict(answer: impl AsRef<[u8]>) -> Verdict {
-        assert_same_however_cut(|| Smtp::new("checker.example.org"), answer.as_ref())
+        assert_same_however_cut(|| Box::new(Smtp::new("checker.example.org")), answer.as_ref())
     }
 
     #[test]
