@@ -1,5 +1,7 @@
 //! The status document as tables for people.
 
+mod lvs;
+
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -53,11 +55,17 @@ pub fn table(snapshot: &Snapshot, now: Timestamp) -> String {
     }
     columns(&mut out, &interfaces);
 
+    if !snapshot.services.is_empty() {
+        out.push('\n');
+        lvs::services(&mut out, &snapshot.services, now);
+    }
+
     out.push('\n');
     for router in &snapshot.routers {
         counters(&mut out, &router.name, &router.counters);
     }
     counters(&mut out, "global", &snapshot.global.counters);
+    counters(&mut out, "director", &snapshot.director.counters);
     out
 }
 
