@@ -242,6 +242,9 @@ impl Vmacs {
             // No IPv6 in this kernel.
             return Ok(());
         }
+        // Nothing is forwarded for that unless everything is; but the kernel's Neighbour Advertisements say that
+        // the sender is a router, as an Active's must (RFC 9568 section 8.2.2).
+        set(&v6(name, "forwarding"), "1")?;
         set(&v6(name, "accept_ra"), "0")?;
         set(&v6(name, "autoconf"), "0")?;
         set(&v6(name, "accept_dad"), "0")?;

@@ -254,6 +254,30 @@ fn rfc9568_8_2_2_only_an_active_answers_solicitations_and_nothing_binds_the_addr
 }
 
 #[test]
+fn rfc9568_8_2_2_a_solicitation_is_answered_as_a_router() {
+    on_a_lan("router", |mut lan| {
+        if !has_ipv6() {
+            eprintln!("skipped: the kernel has no IPv6");
+            return;
+        }
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
+        let vmac = vmacs.ensure("vrrp6.51", lan.ours, virtual_mac(Family::V6), true).unwrap();
+        vmac.prepare().unwrap();
+        lan.client.add_address(&AddressSpec::new(vmac.index, VIRTUAL_V6.into(), 64)).unwrap();
+        vmac.unmute().unwrap();
+        lan.said();
+        lan.say(&solicitation(VIRTUAL_V6));
+        let said = lan.said();
+        let flags = said.iter().find(|frame| frame[12..14] == [0x86, 0xdd] && frame[54] == 136).map(|frame| frame[58]);
+        const ROUTER_AND_SOLICITED: u8 = 0x80 | 0x40;
+        assert_eq!(flags.map(|flags| flags & ROUTER_AND_SOLICITED), Some(ROUTER_AND_SOLICITED));
+        // The machine as a whole forwards as little as before.
+        assert_eq!(sysctl::read("net/ipv6/conf/all/forwarding").unwrap(), "0");
+        vmacs.close().unwrap();
+    });
+}
+
+#[test]
 fn rfc9568_7_4_the_virtual_mac_makes_no_interface_identifier() {
     on_a_lan("identifier", |mut lan| {
         if !has_ipv6() {
