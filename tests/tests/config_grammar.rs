@@ -137,7 +137,7 @@ fn state_master_cancels_nopreempt_and_makes_an_owner_of_one_without_priority() {
 }
 
 #[test]
-fn accept_is_the_default_and_under_strict_only_the_owner_s() {
+fn rfc9568_6_1_accept_is_the_default_and_under_strict_only_the_owner_s() {
     assert!(!router("", "no_accept").settings.accept);
     assert!(!router("vrrp_strict", "").settings.accept);
     assert!(router("vrrp_strict", "priority 255").settings.accept);

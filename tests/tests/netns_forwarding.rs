@@ -10,8 +10,8 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use steadfast_tests::lab::clock::{ms, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
-use steadfast_tests::lab::frames::discard;
-use steadfast_tests::lab::hostile::checksum;
+use steadfast_tests::lab::frames::{Frame, discard};
+use steadfast_tests::lab::hostile::{Forge, checksum};
 use steadfast_tests::lab::inject::inject;
 use steadfast_tests::lab::spec::Spec;
 use steadfast_tests::lab::{Host, Lan, namespace};
@@ -40,12 +40,17 @@ fn main() {
     for spec in [Spec::v3(10), Spec::v6(10)] {
         for vmac in [false, true] {
             let spec = spec.clone().with_vmac(vmac);
-            let tests: [(&str, Test); 3] = [
+            let tests: [(&str, Test); 5] = [
+                ("rfc9568_5_1_1_2_an_advertisement_is_never_forwarded", advertisements),
+                ("rfc9568_6_4_2_no_router_advertises_the_virtual_address_as_its_own", router_advertisements),
                 ("rfc9568_8_3_1_an_active_never_forwards_what_is_for_the_virtual_address", active),
                 ("rfc9568_6_4_2_a_backup_drops_what_is_for_the_virtual_mac", backup),
                 ("rfc9568_8_3_1_nothing_goes_round_when_the_address_moves", moving),
             ];
             for (name, test) in tests {
+                if name.contains("router_advertises") && !spec.v6 {
+                    continue;
+                }
                 let spec = spec.clone();
                 trials.push(Trial::test(format!("{name}_{}", spec.name()), move || {
                     test(&spec);
@@ -148,6 +153,27 @@ impl Scene {
         let after = [LOW, HIGH].map(|host| self.counts(host));
         [LOW, HIGH].map(|host| (after[host].0 - before[host].0, after[host].1 - before[host].1))
     }
+}
+
+/// Heard, and not sent on.
+fn advertisements(spec: &Spec) {
+    let scene = Scene::start(spec);
+    let heard = scene.high.counter("advertisement-rcvd");
+    let frame = Forge::new(spec, scene.host(CLIENT), 20).frame();
+    let [low, high] = scene.send(frame);
+    assert_eq!((low.0, high.0), (0, 0), "forwarded");
+    assert!(scene.high.counter("advertisement-rcvd") >= heard + 90);
+}
+
+/// Router Advertisements are another program's work: neither a Backup nor an Active sends any on its own.
+fn router_advertisements(spec: &Spec) {
+    let scene = Scene::start(spec);
+    scene.high.terminate();
+    scene.low.wait_state("active", PATIENCE);
+    const ROUTER_ADVERTISEMENT: u8 = 134;
+    let of_this_kind =
+        |frame: &Frame| frame.bytes.get(20) == Some(&58) && frame.bytes.get(54) == Some(&ROUTER_ADVERTISEMENT);
+    assert_eq!(scene.lan.capture.all().iter().filter(|frame| of_this_kind(frame)).count(), 0);
 }
 
 /// Taken, all of it, and not sent out again; while packets to somebody else are forwarded as ever.

@@ -93,6 +93,26 @@ fn rfc9568_5_2_8_two_actives_of_different_checksum_forms_are_answered_in_both() 
     assert_eq!(adverts, 2);
 }
 
+#[test]
+fn rfc9568_5_2_8_auto_takes_over_the_form_of_an_active_that_it_has_accepted() {
+    // An Active of the same form is answered once, one of the other form in both.
+    let answers = |earlier: Option<bool>| {
+        let mut bench = Bench::new(|settings| settings.checksum = ChecksumMode::Auto);
+        if let Some(accepted) = earlier {
+            let mut packet = bench.packet(99, 200);
+            packet.pseudo_header = false;
+            packet.interval = if accepted { 100 } else { 0 };
+            assert_eq!(bench.give(&packet).is_ok(), accepted);
+        }
+        bench.become_active();
+        let mut packet = bench.packet(99, 50);
+        packet.pseudo_header = false;
+        bench.give(&packet).unwrap();
+        bench.drain().iter().filter(|did| matches!(did, Did::Sent(..))).count()
+    };
+    assert_eq!([None, Some(true), Some(false)].map(answers), [2, 1, 2]);
+}
+
 // vrrp-rs
 
 #[test]

@@ -180,3 +180,48 @@ impl Interfaces {
         Some(at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{AddressFlags, AddressSpec};
+
+    /// An interface with these addresses, of which the last one is virtual.
+    fn source(addresses: &[&str], owner: bool, flags: AddressFlags) -> [Option<String>; 2] {
+        let mut agent = Agent::<Heap>::new();
+        let mut interfaces = Interfaces::default();
+        let at = interfaces.add(&"eth0".into(), agent.add_interface().unwrap());
+        let interface = interfaces.get_mut(at).unwrap();
+        for (number, text) in addresses.iter().enumerate() {
+            let ip = text.parse().unwrap();
+            let AddressSpec { interface: index, prefix_len, scope, label, .. } = AddressSpec::new(1, ip, 24);
+            let flags = if number == 0 { flags } else { AddressFlags::Permanent };
+            interface.addresses.push(Address { interface: index, ip, prefix_len, scope, flags, label, protocol: 0 });
+            if number + 1 == addresses.len() {
+                interface.virtual_addresses.insert(ip);
+                interface.owned.extend(owner.then_some(ip));
+            }
+        }
+        [Family::V4, Family::V6].map(|family| interface.source(family).map(|ip| ip.to_string()))
+    }
+
+    #[test]
+    fn rfc9568_5_1_1_1_the_source_is_the_first_address_that_is_not_virtual() {
+        let usual = AddressFlags::Permanent;
+        let v4 = |addresses: &[&str], owner| source(addresses, owner, usual)[0].clone();
+        assert_eq!(v4(&["10.9.0.1", "10.9.0.2", "10.9.0.100"], false).as_deref(), Some("10.9.0.1"));
+        assert_eq!(v4(&["10.9.0.100"], false), None);
+        assert_eq!(v4(&["10.9.0.100"], true).as_deref(), Some("10.9.0.100"));
+        assert_eq!(v4(&["fe80::1", "fe80::64"], false), None);
+    }
+
+    #[test]
+    fn rfc9568_5_1_2_1_the_source_of_ipv6_is_link_local() {
+        let v6 = |addresses: &[&str], flags| source(addresses, false, flags)[1].clone();
+        let usual = AddressFlags::Permanent;
+        assert_eq!(v6(&["fd09::1", "fe80::1", "fe80::64"], usual).as_deref(), Some("fe80::1"));
+        assert_eq!(v6(&["fd09::1", "fd09::64"], usual), None);
+        // One that is still being probed is no source yet.
+        assert_eq!(v6(&["fe80::1", "fe80::64"], AddressFlags::Tentative), None);
+    }
+}
