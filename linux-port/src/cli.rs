@@ -5,6 +5,7 @@ mod help;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub enum Command {
     },
     /// `server`: drain, enable or weigh a real server of a running agent.
     Server(ServerOptions),
+    /// `real-server`: hold virtual addresses without telling the LAN.
+    RealServer(RealServerOptions),
     /// `demo`: two agents on a LAN of their own.
     Demo,
     /// `--help`, anywhere: print this.
@@ -89,6 +92,19 @@ pub struct ServerOptions {
     pub timeout: Option<Duration>,
 }
 
+/// The options of `real-server`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealServerOptions {
+    /// The virtual addresses; none with `undo`.
+    pub addresses: Vec<IpAddr>,
+    /// The interface that holds them.
+    pub interface: String,
+    /// The directory of the notes.
+    pub state: PathBuf,
+    /// Take back what a predecessor has left, and nothing else.
+    pub undo: bool,
+}
+
 /// The command line cannot be understood; one sentence says why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
@@ -123,6 +139,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Some("status") => status(parser),
             Some("reload") => reload(parser),
             Some("server") => server(parser),
+            Some("real-server") => real_server(parser),
             Some("demo") => demo(parser),
             Some("help") => Ok(Command::Help(help::MAIN)),
             _ => Err(UsageError(format!("there is no command {word:?}"))),
@@ -223,6 +240,33 @@ fn server(mut parser: Parser) -> Result<Command, UsageError> {
     Ok(Command::Server(ServerOptions { control, command: ServerCommand { action, service, server }, wait, timeout }))
 }
 
+fn real_server(mut parser: Parser) -> Result<Command, UsageError> {
+    let mut options = RealServerOptions {
+        addresses: Vec::new(),
+        interface: "lo".into(),
+        state: "/run/steadfast".into(),
+        undo: false,
+    };
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("vip") => {
+                let address = parser.value()?.string()?;
+                let parsed = address.parse().map_err(|_| UsageError(format!("{address:?} is no IP address")))?;
+                options.addresses.push(parsed);
+            }
+            Arg::Long("interface") => options.interface = parser.value()?.string()?,
+            Arg::Long("state") => options.state = parser.value()?.into(),
+            Arg::Long("undo") => options.undo = true,
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::REAL_SERVER)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if options.undo != options.addresses.is_empty() {
+        return Err(UsageError("name virtual addresses with --vip ADDRESS, or --undo".into()));
+    }
+    Ok(Command::RealServer(options))
+}
+
 fn demo(mut parser: Parser) -> Result<Command, UsageError> {
     match parser.next()? {
         None => Ok(Command::Demo),
@@ -288,6 +332,14 @@ mod tests {
         assert_eq!(parsed(line), options(Action::Drain, true, Some(Duration::from_secs(5))));
         assert_eq!(parsed("server --control=/b enable fwmark3 10.0.0.1"), options(Action::Enable, false, None));
         assert_eq!(parsed("server weight --control /b fwmark3 10.0.0.1 7"), options(Action::Weight(7), false, None));
+        let options = RealServerOptions {
+            addresses: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()],
+            interface: "lo".into(),
+            state: "/c".into(),
+            undo: false,
+        };
+        let line = "real-server --vip 192.0.2.1 --vip=2001:db8::1 --state /c";
+        assert_eq!(parsed(line), Ok(Command::RealServer(options)));
         assert_eq!(parsed("demo"), Ok(Command::Demo));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
@@ -295,7 +347,7 @@ mod tests {
     #[test]
     fn every_command_has_its_help() {
         assert_eq!(parsed("--help"), Ok(Command::Help(help::MAIN)));
-        for command in ["run", "check", "status", "reload", "server", "demo"] {
+        for command in ["run", "check", "status", "reload", "server", "real-server", "demo"] {
             let Ok(Command::Help(text)) = parsed(&format!("{command} --help")) else {
                 panic!("{command} has no help");
             };
@@ -321,6 +373,8 @@ mod tests {
                 "use `server drain SERVICE SERVER`, `server enable SERVICE SERVER` or `server weight SERVICE SERVER N`; \
                  see `steadfast --help`",
             ),
+            ("real-server", "name virtual addresses with --vip ADDRESS, or --undo; see `steadfast --help`"),
+            ("real-server --vip 192.0.2", "\"192.0.2\" is no IP address; see `steadfast --help`"),
             ("demo --json", "invalid option '--json'; see `steadfast --help`"),
             (
                 "run --log-level loud",

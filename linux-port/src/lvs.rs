@@ -9,6 +9,7 @@ pub mod plan;
 pub mod pool;
 pub mod probe;
 pub mod process;
+pub mod real_server;
 pub mod report;
 pub mod schedule;
 #[cfg(test)]

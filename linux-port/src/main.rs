@@ -10,6 +10,7 @@ use steadfast_linux::cli::{self, CheckOptions, Command, ServerOptions, StatusOpt
 use steadfast_linux::control::client;
 use steadfast_linux::daemon;
 use steadfast_linux::demo;
+use steadfast_linux::lvs::real_server;
 use steadfast_linux::status::table::table;
 use steadfast_linux::timestamp::Timestamp;
 
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Ok(Command::Status(options)) => status(&options),
         Ok(Command::Reload { control }) => reload(&control),
         Ok(Command::Server(options)) => server(options),
+        Ok(Command::RealServer(options)) => real_server::run(&options),
         Ok(Command::Demo) => ExitCode::from(demo::run(&mut std::io::stdout()).exit_status()),
         Ok(Command::Run(options)) => daemon::run(&options),
         Ok(Command::Check(options)) => check(&options),

@@ -1,11 +1,12 @@
-//! Kernel settings under /proc/sys that virtual MAC addresses need, and a note of what they were and of the
-//! links that we made, kept in a file: a run that was killed leaves it behind, and the next one puts the true
-//! originals back. Which settings are needed is decided in [`crate::vmac`].
+//! Kernel settings under /proc/sys that virtual MAC addresses and real servers need, and a note of what they were
+//! and of the links and addresses that we made, kept in a file: a run that was killed leaves it behind, and the next one puts the true
+//! originals back. Which settings are needed is decided in [`crate::vmac`] and [`crate::lvs::real_server`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,8 @@ pub struct Changes {
     /// What the settings that are changed were before.
     settings: BTreeMap<String, String>,
     links: BTreeSet<String>,
+    /// Addresses that we put on interfaces, by their names.
+    addresses: BTreeSet<(String, IpAddr)>,
 }
 
 impl Changes {
@@ -69,11 +72,19 @@ impl Changes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        let mut changes = Self { file: file.to_owned(), settings: BTreeMap::new(), links: BTreeSet::new() };
+        let mut changes = Self {
+            file: file.to_owned(),
+            settings: BTreeMap::new(),
+            links: BTreeSet::new(),
+            addresses: BTreeSet::new(),
+        };
         for line in text.lines() {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["setting", key, value] => drop(changes.settings.insert(key.into(), value.into())),
                 ["link", name] => drop(changes.links.insert(name.into())),
+                ["address", name, address] => {
+                    changes.addresses.extend(address.parse().map(|address| (name.to_owned(), address)));
+                }
                 _ => {}
             }
         }
@@ -145,9 +156,32 @@ impl Changes {
         &self.links
     }
 
+    /// Notes that we put an address on an interface, or are about to.
+    ///
+    /// # Errors
+    ///
+    /// Of the system.
+    pub fn add_address(&mut self, interface: &str, address: IpAddr) -> io::Result<()> {
+        if self.addresses.insert((interface.into(), address)) { self.save() } else { Ok(()) }
+    }
+
+    /// Notes that an address that we put on an interface is gone.
+    ///
+    /// # Errors
+    ///
+    /// Of the system.
+    pub fn remove_address(&mut self, interface: &str, address: IpAddr) -> io::Result<()> {
+        if self.addresses.remove(&(interface.into(), address)) { self.save() } else { Ok(()) }
+    }
+
+    /// The addresses that we, or an earlier run, put on interfaces, by the interfaces' names.
+    pub fn addresses(&self) -> &BTreeSet<(String, IpAddr)> {
+        &self.addresses
+    }
+
     /// Replaces the file as a whole: one that is half written would lose the originals.
     fn save(&self) -> io::Result<()> {
-        if self.settings.is_empty() && self.links.is_empty() {
+        if self.settings.is_empty() && self.links.is_empty() && self.addresses.is_empty() {
             return match fs::remove_file(&self.file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
@@ -157,6 +191,9 @@ impl Changes {
         for name in &self.links {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "link {name}");
+        }
+        for (interface, address) in &self.addresses {
+            let _ = writeln!(text, "address {interface} {address}");
         }
         for (key, value) in &self.settings {
             let _ = writeln!(text, "setting {key} {value}");
@@ -185,10 +222,12 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("steadfast-changes-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("control.sock.changes");
-        fs::write(&file, b"link vrrp.1\nlink\nsetting net/ipv4/conf/eth0/arp_ignore 0\n\xff\xfe\nsetting x").unwrap();
+        fs::write(&file, b"link vrrp.1\nlink\naddress lo 192.0.2.1\naddress lo x\nsetting net/ipv4/conf/eth0/arp_ignore 0\n\xff\xfe\nsetting x").unwrap();
         let mut changes = Changes::open(&file).unwrap();
         assert_eq!(changes.links().iter().collect::<Vec<_>>(), ["vrrp.1"]);
         assert_eq!(changes.interfaces().into_iter().collect::<Vec<_>>(), ["eth0"]);
+        assert_eq!(changes.addresses().len(), 1);
+        changes.remove_address("lo", [192, 0, 2, 1].into()).unwrap();
         changes.add_link("vrrp.2").unwrap();
         assert_eq!(Changes::open(&file).unwrap().links().len(), 2);
         changes.remove_link("vrrp.1").unwrap();

@@ -6,12 +6,13 @@ Usage: steadfast COMMAND [OPTION]...
 A VRRP agent (versions 2 and 3, IPv4 and IPv6) that reads keepalived.conf.
 
 Commands:
-  run      Be the agent, in the foreground
-  check    Say what is wrong with a configuration file
-  status   Show the state of a running agent
-  reload   Have a running agent read its configuration again
-  server   Drain, enable or weigh a real server of a running agent
-  demo     Watch two agents elect, fail over and hand back, on a LAN of their own
+  run           Be the agent, in the foreground
+  check         Say what is wrong with a configuration file
+  status        Show the state of a running agent
+  reload        Have a running agent read its configuration again
+  server        Drain, enable or weigh a real server of a running agent
+  real-server   Be a real server of LVS-DR: hold virtual addresses in silence
+  demo          Watch two agents elect, fail over and hand back, on a LAN of their own
 
 Options:
   -h, --help      Print help; after a command, that command's
@@ -110,6 +111,28 @@ Options:
 
 Exit status: 0, 1 no agent answers or it refuses, 2 there were connections left when
 the time was over; the server is still drained.
+";
+
+pub(super) const REAL_SERVER: &str = "\
+Usage: steadfast real-server --vip ADDRESS [--vip ADDRESS]... [OPTION]...
+       steadfast real-server --undo [OPTION]...
+
+Lets this machine take packets for virtual addresses that LVS-DR sends to it, without
+telling the LAN that it has them: puts each address on lo with /32 or /128 and a host
+route, and sets net.ipv4.conf.{all,lo}.arp_ignore to 1 and arp_announce to 2. Runs in
+the foreground until SIGTERM or SIGINT, puts an address back that somebody else
+removes, and takes everything back at its end. What a run that was killed has left
+stays in force; the next one takes it over, or --undo takes it back.
+
+Options:
+      --vip ADDRESS      A virtual address, IPv4 or IPv6; may be given again
+      --interface NAME   Where the addresses are put; default: lo
+      --state DIR        Where it is noted what has been changed; default:
+                         /run/steadfast
+      --undo             Take back what an earlier run has left, and end
+  -h, --help             Print this help
+
+Exit status: 0 stopped as asked, 1 it could not do its work.
 ";
 
 pub(super) const DEMO: &str = "\

@@ -2,6 +2,7 @@
 //! loop. It works in the network namespace of the thread that opened it.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use netlink_packet_core::{
@@ -74,6 +75,20 @@ impl Client {
     /// Removes an address; `AddrNotAvailable` if it is not there.
     pub fn remove_address(&mut self, spec: &AddressSpec) -> io::Result<()> {
         self.request(Request::DelAddress(message::address(spec)), 0)
+    }
+
+    /// Adds a route to one address over an interface, in the main table; nothing if it is there.
+    pub fn add_host_route(&mut self, interface: u32, ip: IpAddr) -> io::Result<()> {
+        self.request(Request::NewRoute(message::host_route(interface, ip)), NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    /// Removes a route that [`Self::add_host_route`] added; `NotFound` if it is not there.
+    pub fn remove_host_route(&mut self, interface: u32, ip: IpAddr) -> io::Result<()> {
+        let result = self.request(Request::DelRoute(message::host_route(interface, ip)), 0);
+        result.map_err(|error| match error.raw_os_error() {
+            Some(libc::ESRCH) => io::ErrorKind::NotFound.into(),
+            _ => error,
+        })
     }
 
     /// Makes a macvlan on top of `parent`, down, without an automatic IPv6 link-local address; returns its

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::{ADDRESS_PROTOCOL, AddressSpec};
@@ -49,6 +52,24 @@ pub(super) fn address(spec: &AddressSpec) -> AddressMessage {
         lifetimes.ifa_valid = u32::MAX;
         attributes.push(AddressAttribute::CacheInfo(lifetimes));
     }
+    message
+}
+
+/// The message that stands for a route to one address over an interface.
+pub(super) fn host_route(interface: u32, ip: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let (family, length, address) = match ip {
+        IpAddr::V4(ip) => (AddressFamily::Inet, 32, RouteAddress::Inet(ip)),
+        IpAddr::V6(ip) => (AddressFamily::Inet6, 128, RouteAddress::Inet6(ip)),
+    };
+    message.header.address_family = family;
+    message.header.destination_prefix_length = length;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Other(ADDRESS_PROTOCOL);
+    message.header.scope = if ip.is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    message.header.kind = RouteType::Unicast;
+    message.attributes.push(RouteAttribute::Destination(address));
+    message.attributes.push(RouteAttribute::Oif(interface));
     message
 }
 

@@ -1,0 +1,269 @@
+//! The other half of direct routing: a real server has to take packets for the virtual addresses without saying on
+//! the LAN that it has them. This puts each address on the loopback interface, keeps the kernel from answering and
+//! from asking for it by ARP, and takes all of it back, also what a predecessor that was killed has left.
+//!
+//! What every tutorial does by hand: the address with /32 (IPv6: /128) on `lo`, a host route to it,
+//! `arp_ignore` 1 (answer only for addresses of the interface that was asked) and `arp_announce` 2 (ask with the
+//! address of the interface that asks). Neighbour discovery of IPv6 answers only for addresses of the interface
+//! that was asked, so IPv6 needs none of the settings.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use log::{error, info, warn};
+
+use crate::cli::RealServerOptions;
+use crate::logging;
+use crate::netlink::{Address, AddressSpec, Client, Event, Monitor};
+use crate::sys::poll::PollSet;
+use crate::sys::signal::{Signal, Signals};
+use crate::sysctl::{self, Changes};
+
+/// How long news of addresses may gather before they are looked at.
+const GATHER: steadfast_core::time::Duration = steadfast_core::time::Duration::from_millis(200);
+
+/// The settings that keep ARP quiet about addresses of other interfaces, with the least value that does.
+const ARP: [(&str, u32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
+
+/// A real server's part, for as long as it lives. One at a time has it in a network namespace.
+#[derive(Debug)]
+pub struct Role {
+    client: Client,
+    changes: Changes,
+    interface: String,
+    lock: (PathBuf, File),
+}
+
+impl Role {
+    /// Begins with what a predecessor has noted in `directory`, which is made if it is not there; nothing is changed
+    /// yet.
+    ///
+    /// # Errors
+    /// `AddrInUse` if another process has the role; else of the system.
+    pub fn start(directory: &Path, interface: &str) -> io::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let path = directory.join("real-server.lock");
+        let lock = lock(&path)?;
+        let changes = Changes::open(&directory.join("real-server.changes"))?;
+        Ok(Self { client: Client::open()?, changes, interface: interface.into(), lock: (path, lock) })
+    }
+
+    /// Holds these virtual addresses, and none besides that it, or a predecessor, held before. What is there
+    /// already is not touched, and stays for ever if somebody else put it there. Whether anything was changed.
+    ///
+    /// # Errors
+    /// An address that another interface has, which would answer for it; else of the system, the first. The rest is
+    /// done nevertheless.
+    pub fn hold(&mut self, addresses: &[IpAddr]) -> io::Result<bool> {
+        let link = self.client.link(&self.interface)?;
+        let link = link.ok_or_else(|| failed(&self.interface, &io::ErrorKind::NotFound.into()))?;
+        if !link.up && !addresses.is_empty() {
+            return Err(failed(&self.interface, &io::Error::other("the interface is down")));
+        }
+        let wanted: BTreeSet<IpAddr> = addresses.iter().copied().collect();
+        let mut result = Ok(());
+        let mut changed = false;
+        let before = self.changes.addresses().clone();
+        for (interface, address) in &before {
+            if *interface != self.interface || !wanted.contains(address) {
+                changed = true;
+                result = result.and(self.remove(interface, *address));
+            }
+        }
+        // Before the first address, so that nobody is ever told of it.
+        if wanted.iter().any(IpAddr::is_ipv4) {
+            result = result.and_then(|()| self.quiet());
+        } else {
+            result = result.and(self.changes.restore(&["net/ipv4/".into()]));
+        }
+        if result.is_ok() {
+            let there = self.client.addresses()?;
+            for address in wanted {
+                match self.add(link.index, address, &there) {
+                    Ok(added) => changed |= added,
+                    Err(error) => result = result.and(Err(failed(address, &error))),
+                }
+            }
+        }
+        result.map(|()| changed)
+    }
+
+    /// Takes everything back: the machine is as it was.
+    ///
+    /// # Errors
+    /// The first of the system's; as much as possible is undone nevertheless.
+    pub fn stop(mut self) -> io::Result<()> {
+        let mut result = Ok(());
+        for (interface, address) in self.changes.addresses().clone() {
+            result = result.and(self.remove(&interface, address));
+        }
+        // Only then may ARP speak again.
+        result = result.and(self.changes.restore(&["net/ipv4/".into()]));
+        // Whoever waits for the lock finds that it is of no file any more, and makes a new one.
+        result.and(fs::remove_file(&self.lock.0))
+    }
+
+    /// Whether an address is one that it holds.
+    fn holds(&self, address: &Address) -> bool {
+        self.changes.addresses().iter().any(|(_, held)| *held == address.ip)
+    }
+
+    fn quiet(&mut self) -> io::Result<()> {
+        for interface in ["all", &self.interface] {
+            for (setting, least) in ARP {
+                let key = format!("net/ipv4/conf/{interface}/{setting}");
+                // Larger values say less still.
+                if sysctl::read(&key)?.parse().unwrap_or(0) < least {
+                    self.changes.set(&key, &least.to_string())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an address, unless it is there; whether it was added.
+    fn add(&mut self, index: u32, ip: IpAddr, there: &[Address]) -> io::Result<bool> {
+        if let Some(elsewhere) = there.iter().find(|address| address.ip == ip && address.interface != index) {
+            let link = self.client.link_at(elsewhere.interface)?;
+            let name = link.map_or_else(|| elsewhere.interface.to_string(), |link| link.name);
+            let text = format!("it is on {name} already, which tells the LAN so: this machine would take the packets");
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+        }
+        let present = there.iter().any(|address| address.ip == ip);
+        let noted = self.changes.addresses().contains(&(self.interface.clone(), ip));
+        if present && !noted {
+            warn!("{ip} is on {} already; it stays when this ends", self.interface);
+            return Ok(false);
+        }
+        // Noted first: what is noted and was never made does no harm.
+        self.changes.add_address(&self.interface, ip)?;
+        if !present {
+            self.client.add_address(&spec(index, ip))?;
+        }
+        self.client.add_host_route(index, ip)?;
+        Ok(!present)
+    }
+
+    fn remove(&mut self, interface: &str, ip: IpAddr) -> io::Result<()> {
+        if let Some(link) = self.client.link(interface)? {
+            let gone = |result: io::Result<()>| match result {
+                Err(error) if matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::NotFound) => {
+                    Ok(())
+                }
+                other => other.map_err(|error| failed(ip, &error)),
+            };
+            let route = gone(self.client.remove_host_route(link.index, ip));
+            gone(self.client.remove_address(&spec(link.index, ip)))?;
+            route?;
+        }
+        self.changes.remove_address(interface, ip)
+    }
+}
+
+fn spec(index: u32, ip: IpAddr) -> AddressSpec {
+    AddressSpec::new(index, ip, if ip.is_ipv4() { 32 } else { 128 })
+}
+
+fn failed(what: impl std::fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// A lock on the file at `path`, which is made if it is not there.
+fn lock(path: &Path) -> io::Result<File> {
+    loop {
+        let file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        file.try_lock().map_err(|error| match error {
+            fs::TryLockError::WouldBlock => {
+                io::Error::new(io::ErrorKind::AddrInUse, "another process is the real server")
+            }
+            fs::TryLockError::Error(error) => error,
+        })?;
+        // The one before removes the file when it ends.
+        let ours = file.metadata()?;
+        match fs::metadata(path) {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => return Ok(file),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `steadfast real-server`: has the role until it is told to stop.
+pub fn run(options: &RealServerOptions) -> ExitCode {
+    // Before any thread is made: threads inherit the mask.
+    let signals = match Signals::listen(&[Signal::Terminate, Signal::Interrupt]) {
+        Ok(signals) => signals,
+        Err(error) => return fail(&format!("cannot listen to signals: {error}")),
+    };
+    if let Err(error) = logging::init(log::LevelFilter::Info) {
+        return fail(&format!("cannot start the log: {error}"));
+    }
+    let result = serve(options, signals);
+    if let Err(error) = &result {
+        error!("{error}");
+    }
+    logging::flush(Duration::from_millis(500));
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn fail(problem: &str) -> ExitCode {
+    // The log does not run yet; if stderr is closed, the exit status has to say it.
+    let _ = io::Write::write_all(&mut io::stderr(), format!("steadfast: {problem}\n").as_bytes());
+    ExitCode::FAILURE
+}
+
+fn serve(options: &RealServerOptions, mut signals: Signals) -> io::Result<()> {
+    let mut role = Role::start(&options.state, &options.interface)?;
+    if options.undo {
+        let count = role.changes.addresses().len();
+        role.stop()?;
+        info!("{count} virtual addresses were taken back");
+        return Ok(());
+    }
+    let mut monitor = Monitor::open()?;
+    let result = role.hold(&options.addresses).and_then(|_| {
+        info!("{} virtual addresses on {}", options.addresses.len(), options.interface);
+        wait(&mut role, &options.addresses, &mut signals, &mut monitor)
+    });
+    result.and(role.stop())
+}
+
+/// Until a signal says to stop: an address that somebody removes is put back.
+fn wait(role: &mut Role, addresses: &[IpAddr], signals: &mut Signals, monitor: &mut Monitor) -> io::Result<()> {
+    let mut polls = PollSet::new();
+    polls.add(signals.as_fd());
+    polls.add(monitor.as_fd());
+    let mut missing = false;
+    loop {
+        polls.wait(missing.then_some(GATHER))?;
+        if signals.next().is_some() {
+            info!("stopping");
+            return Ok(());
+        }
+        let mut news = false;
+        monitor.receive(256, |event| match event {
+            Event::AddressRemoved(address) => news |= role.holds(&address),
+            Event::Overrun => news = true,
+            _ => {}
+        })?;
+        if news {
+            missing = true;
+        } else if std::mem::take(&mut missing) {
+            match role.hold(addresses) {
+                Ok(true) => warn!("virtual addresses were removed by somebody else, and are back"),
+                Ok(false) => {}
+                Err(error) => {
+                    error!("virtual addresses were removed by somebody else, and cannot be put back: {error}")
+                }
+            }
+        }
+    }
+}
