@@ -28,6 +28,8 @@ use crate::sys::spawn::Exit;
 const PROGRAMS: usize = 256;
 /// How long an attempt waits that something here stood in the way of.
 const OBSTACLE: Duration = Duration::from_secs(1);
+/// Checks that are begun in one turn: between two of them, answers are taken in.
+const BEGINNINGS: usize = 128;
 /// The longest content of a file that is looked at: a number, and blanks.
 const FILE_BYTES: u64 = 64;
 
@@ -47,6 +49,8 @@ pub(super) struct Checker {
     state: State,
     /// Which of the urls it is at.
     round: usize,
+    /// How much later than due the check was begun.
+    late: Duration,
     /// The verdict that counted last.
     counted: Option<Verdict>,
     /// When the loop has to look at it.
@@ -142,8 +146,17 @@ impl Checks {
             self.list.len() - 1
         });
         let serial = u32::try_from(self.draw() >> 32).unwrap_or(0);
-        let checker =
-            Checker { place, plan, schedule, state: State::Idle, round: 0, counted: None, timer: None, serial };
+        let checker = Checker {
+            place,
+            plan,
+            schedule,
+            state: State::Idle,
+            round: 0,
+            late: Duration::ZERO,
+            counted: None,
+            timer: None,
+            serial,
+        };
         if let Some(entry) = self.list.get_mut(slot) {
             *entry = Some(checker);
         }
@@ -230,7 +243,8 @@ impl Checks {
 
     /// Begins what is due and ends what has had its time.
     pub(super) fn expire(&mut self, now: Instant, epoll: &Epoll) {
-        while let Some(&(due, slot)) = self.timers.first().filter(|(due, _)| *due <= now) {
+        let mut beginnings = 0;
+        while let Some(&(due, slot)) = self.timers.first().filter(|(due, _)| *due <= now && beginnings < BEGINNINGS) {
             self.timers.remove(&(due, slot));
             let Some(checker) = self.get_mut(slot) else { continue };
             checker.timer = None;
@@ -238,6 +252,8 @@ impl Checks {
                 State::Idle => {
                     checker.schedule.begin();
                     checker.round = 0;
+                    checker.late = now.since(due);
+                    beginnings += 1;
                     self.begin(now, epoll, slot);
                 }
                 State::Obstacle(_) => self.begin(now, epoll, slot),
@@ -351,7 +367,9 @@ impl Checks {
             }
         }
         let place = checker.place;
-        let outcome = checker.schedule.finish(now, &verdict);
+        // Checks that were late together, since the machine was busy, do not stay together: each keeps its own beat.
+        let late = checker.late.min(checker.plan.timing.delay_loop);
+        let outcome = checker.schedule.finish(now - late, &verdict);
         match outcome {
             // Most attempts say what the one before has said; the pool knows that.
             Outcome::Counts if checker.counted.as_ref() == Some(&verdict) => {

@@ -1,7 +1,7 @@
 //! The director's loop: events are taken in before deadlines are looked at, verdicts go to the pools, and what the
 //! pools want goes to the kernel, once for all that has happened at the same time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -51,7 +51,7 @@ pub(super) struct Engine<'a> {
     notices: Notices,
     presence: Option<Presence>,
     /// Services whose rows may have changed.
-    pub(super) changed: HashSet<usize>,
+    pub(super) changed: BTreeSet<usize>,
     stopped: bool,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Engine<'a> {
             sync_at: Instant::default(),
             notices,
             presence: None,
-            changed: HashSet::new(),
+            changed: BTreeSet::new(),
             stopped: false,
         })
     }
@@ -102,9 +102,7 @@ impl<'a> Engine<'a> {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        let at_once = self.checks.has_more() || !self.changed.is_empty();
-        let due = if at_once { Some(Instant::default()) } else { self.due() };
-        let mut timeout = due.map(|due| due.since(clock::now()));
+        let mut timeout = self.due().map(|due| due.since(clock::now()));
         let mut now = clock::now();
         for _ in 0..BATCHES {
             self.epoll.wait(&mut self.events, timeout)?;
@@ -125,6 +123,9 @@ impl<'a> Engine<'a> {
     }
 
     fn due(&self) -> Option<Instant> {
+        if self.checks.has_more() || !self.changed.is_empty() {
+            return Some(Instant::default());
+        }
         let keeper = match self.kernel.due() {
             Some(retry) => self.keeper.due().map(|_| retry),
             None => self.keeper.due().map(|due| due.min(self.sync_at)),
@@ -353,22 +354,23 @@ impl<'a> Engine<'a> {
         let (Some(client), new) = self.kernel.client(now) else { return };
         if new {
             self.keeper.forget();
+            self.sync_at = now;
         }
         let result = (|| {
             if !std::mem::replace(&mut self.memory.begun, true) && self.memory.plan.flush_at_start {
                 client.flush()?;
                 info!("lvs_flush: the IPVS table was emptied");
             }
-            self.keeper.keep(now, client)?;
             if self.sync_at <= now {
                 self.sync_at = now + INTERVAL;
                 let active = self.memory.is_active();
-                self.sync.keep(client, &self.memory.plan, active)?;
+                self.sync.keep(client, &self.memory.plan, active);
             }
-            Ok(())
+            self.keeper.keep(now, client)
         })();
-        if let Err(error) = result {
-            self.kernel.broke(now, &error);
+        match result {
+            Ok(()) => self.kernel.works(),
+            Err(error) => self.kernel.broke(now, &error),
         }
     }
 

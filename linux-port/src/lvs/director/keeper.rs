@@ -89,10 +89,9 @@ impl Keeper {
 
     /// When [`Self::keep`] has something to do.
     pub(super) fn due(&self) -> Option<Instant> {
-        if !self.dirty.is_empty() {
-            return Some(Instant::default());
-        }
-        (!self.wanted.is_empty() || !self.former.is_empty()).then_some(self.look_at)
+        let anything = !self.wanted.is_empty() || !self.former.is_empty();
+        let at_once = !self.dirty.is_empty() || self.held.is_none();
+        anything.then_some(if at_once { Instant::default() } else { self.look_at })
     }
 
     /// Nothing is known of the kernel's table any more.
@@ -215,5 +214,161 @@ fn normalise(row: &mut Row, wanted: Option<&Row>) {
         {
             destination.forwarding = wanted.forwarding;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipvs::row::{Destination, Protocol, Service};
+    use crate::lvs::testing::{address_key, server};
+
+    /// A kernel that carries out what it is told, but for what it refuses.
+    #[derive(Default)]
+    struct Fake {
+        table: Table,
+        writes: usize,
+        refuses: Option<ServiceKey>,
+        broken: bool,
+    }
+
+    impl Kernel for Fake {
+        fn table(&mut self) -> io::Result<Table> {
+            if self.broken { Err(io::ErrorKind::TimedOut.into()) } else { Ok(self.table.clone()) }
+        }
+
+        fn write(&mut self, writes: &[Write]) -> io::Result<Vec<(usize, io::Error)>> {
+            if self.broken {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let mut refused = Vec::new();
+            for (index, write) in writes.iter().enumerate() {
+                self.writes += 1;
+                if self.refuses == Some(write.service()) {
+                    refused.push((index, io::ErrorKind::PermissionDenied.into()));
+                } else {
+                    enter(&mut self.table, write);
+                }
+            }
+            Ok(refused)
+        }
+    }
+
+    fn key(last: u8) -> ServiceKey {
+        address_key(Protocol::Tcp, &format!("192.0.2.{last}:80"))
+    }
+
+    fn destination(last: u8, weight: u32) -> Destination {
+        let plan = server(&format!("10.0.0.{last}:80"));
+        let (key, forwarding) = (plan.key, plan.forwarding);
+        Destination { key, forwarding, weight, upper_threshold: 0, lower_threshold: 0 }
+    }
+
+    fn row(last: u8, destinations: impl IntoIterator<Item = Destination>) -> Row {
+        let service = Service { key: key(last), scheduler: "rr".into(), flags: Default::default(), persistence: None };
+        Row::new(service, destinations)
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_micros(seconds * 1_000_000)
+    }
+
+    /// A keeper of two services that has written them.
+    fn kept() -> (Keeper, Fake) {
+        let (mut keeper, mut kernel) = (Keeper::default(), Fake::default());
+        keeper.want(row(1, [destination(1, 1), destination(2, 1)]));
+        keeper.want(row(2, [destination(1, 1)]));
+        assert_eq!(keeper.due(), Some(Instant::default()));
+        keeper.keep(at(1), &mut kernel).unwrap();
+        assert_eq!(kernel.table, keeper.wanted);
+        assert_eq!((kernel.writes, keeper.counts.repairs), (5, 0));
+        (keeper, kernel)
+    }
+
+    #[test]
+    fn what_is_right_is_not_written() {
+        let (mut keeper, mut kernel) = kept();
+        keeper.want(row(2, [destination(1, 1)]));
+        assert!(keeper.due() > Some(at(1)));
+        for second in 2..100 {
+            keeper.keep(at(second), &mut kernel).unwrap();
+        }
+        assert_eq!(kernel.writes, 5);
+        assert!(keeper.counts.looks > 10, "{:?}", keeper.counts);
+        // Nor is it by one that starts anew and finds it.
+        let mut successor = Keeper { wanted: keeper.wanted.clone(), ..Keeper::default() };
+        successor.keep(at(200), &mut kernel).unwrap();
+        assert_eq!((kernel.writes, successor.counts.writes), (5, 0));
+    }
+
+    #[test]
+    fn a_change_is_written_at_once_and_alone() {
+        let (mut keeper, mut kernel) = kept();
+        keeper.want(row(1, [destination(2, 1)]));
+        keeper.unwant(key(2));
+        assert_eq!(keeper.due(), Some(Instant::default()));
+        keeper.keep(at(2), &mut kernel).unwrap();
+        assert_eq!(kernel.writes, 7);
+        assert_eq!((keeper.counts.looks, &kernel.table), (1, &keeper.wanted));
+    }
+
+    #[test]
+    fn what_others_change_is_put_right_at_the_next_look() {
+        let (mut keeper, mut kernel) = kept();
+        kernel.table.remove(&key(1));
+        kernel.table.insert(key(9), row(9, [destination(9, 9)]));
+        let second = kernel.table.get_mut(&key(2)).unwrap();
+        *second = row(2, [destination(1, 7), destination(8, 1)]);
+        let look = keeper.due().unwrap();
+        assert!(look <= at(1) + INTERVAL);
+        keeper.keep(look, &mut kernel).unwrap();
+        assert_eq!(keeper.counts.repairs, 5);
+        // What never was ours stays.
+        assert!(kernel.table.remove(&key(9)).is_some());
+        assert_eq!(kernel.table, keeper.wanted);
+    }
+
+    #[test]
+    fn a_change_that_meets_one_of_others_leads_to_a_look() {
+        let (mut keeper, mut kernel) = kept();
+        kernel.refuses = Some(key(2));
+        keeper.want(row(2, [destination(3, 1)]));
+        keeper.keep(at(2), &mut kernel).unwrap();
+        assert_eq!(keeper.counts.refused, 2);
+        assert_eq!(keeper.due(), Some(at(2)));
+        // It is tried again, but not more often than the table is looked at.
+        keeper.keep(at(2), &mut kernel).unwrap();
+        assert!(keeper.due() >= Some(at(2) + INTERVAL));
+        kernel.refuses = None;
+        keeper.keep(keeper.due().unwrap(), &mut kernel).unwrap();
+        assert_eq!(kernel.table, keeper.wanted);
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_taken_for_known() {
+        let (mut keeper, mut kernel) = kept();
+        kernel.broken = true;
+        keeper.unwant(key(1));
+        keeper.keep(at(2), &mut kernel).unwrap_err();
+        assert_eq!(keeper.due(), Some(Instant::default()));
+        kernel.broken = false;
+        kernel.table.remove(&key(2));
+        keeper.keep(at(3), &mut kernel).unwrap();
+        assert_eq!(kernel.table, keeper.wanted);
+        assert!(!kernel.table.contains_key(&key(1)));
+    }
+
+    #[test]
+    fn a_service_that_left_and_came_back_is_kept() {
+        let (mut keeper, mut kernel) = kept();
+        keeper.unwant(key(1));
+        keeper.want(row(1, [destination(4, 1)]));
+        keeper.keep(at(2), &mut kernel).unwrap();
+        assert_eq!(kernel.table, keeper.wanted);
+        keeper.unwant(key(1));
+        keeper.unwant(key(2));
+        keeper.keep(at(3), &mut kernel).unwrap();
+        assert!(kernel.table.is_empty());
+        assert_eq!(keeper.due(), None);
     }
 }

@@ -18,7 +18,8 @@ const MODPROBE: &str = "/sbin/modprobe";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After how long the kernel is asked again.
 const RETRY: Duration = Duration::from_secs(30);
-/// After how long a connection that broke is opened again.
+/// After how long a connection that broke is opened again; twice as long each time that it breaks at once, up to
+/// [`RETRY`].
 const RECONNECT: Duration = Duration::from_secs(1);
 
 /// The connection, if there is one.
@@ -28,6 +29,8 @@ pub(super) struct Kernel {
     retry_at: Instant,
     modprobe_tried: bool,
     complained: bool,
+    /// How long to wait when it breaks the next time.
+    pause: Duration,
 }
 
 impl Kernel {
@@ -58,7 +61,14 @@ impl Kernel {
     pub(super) fn broke(&mut self, now: Instant, error: &io::Error) {
         warn!("the IPVS table cannot be kept: {error}; it is looked at anew");
         self.client = None;
-        self.retry_at = now + RECONNECT;
+        self.pause = self.pause.max(RECONNECT);
+        self.retry_at = now + self.pause;
+        self.pause = self.pause.times(2).min(RETRY);
+    }
+
+    /// The connection has done what it was to do.
+    pub(super) fn works(&mut self) {
+        self.pause = RECONNECT;
     }
 
     /// When to ask for a connection again; `None` while there is one.

@@ -18,16 +18,26 @@ pub(super) struct Sync {
     set: Option<plan::Timeouts>,
     /// The daemons that ought to run, as of the last time.
     running: Vec<SyncDaemon>,
+    /// What was said last of what cannot be done.
+    complaint: Option<String>,
 }
 
 impl Sync {
     /// Makes the kernel's daemons and timeouts what the plan says; `active`: whether the instance that the daemon
     /// follows is Active. Daemons that run already as they ought to stay as they are.
-    ///
-    /// # Errors
-    /// Of the system.
-    pub(super) fn keep(&mut self, client: &mut Client, plan: &LvsPlan, active: bool) -> io::Result<()> {
-        self.keep_timeouts(client, plan.timeouts)?;
+    pub(super) fn keep(&mut self, client: &mut Client, plan: &LvsPlan, active: bool) {
+        let timeouts = self.keep_timeouts(client, plan.timeouts).map_err(|error| format!("lvs_timeouts: {error}"));
+        let daemons = self.keep_daemons(client, plan, active).map_err(|error| format!("lvs_sync_daemon: {error}"));
+        let complaint = timeouts.and(daemons).err();
+        if self.complaint != complaint {
+            if let Some(complaint) = &complaint {
+                warn!("{complaint}; it is tried again");
+            }
+            self.complaint = complaint;
+        }
+    }
+
+    fn keep_daemons(&mut self, client: &mut Client, plan: &LvsPlan, active: bool) -> io::Result<()> {
         let wanted = plan.sync_daemon.as_ref().map(|daemon| wanted(daemon, active)).unwrap_or_default();
         if wanted.is_empty() && self.running.is_empty() {
             return Ok(());
@@ -36,15 +46,11 @@ impl Sync {
         for old in there.iter().filter(|old| !wanted.iter().any(|new| same(new, old))) {
             client.stop_sync_daemon(old.state)?;
         }
+        self.running.clone_from(&wanted);
         for new in wanted.iter().filter(|new| !there.iter().any(|old| same(new, old))) {
-            match client.start_sync_daemon(new) {
-                Ok(()) => info!("the IPVS sync daemon runs as {} on {}", part(new.state), new.interface),
-                Err(error) => {
-                    warn!("the IPVS sync daemon cannot run as {} on {}: {error}", part(new.state), new.interface);
-                }
-            }
+            client.start_sync_daemon(new)?;
+            info!("the IPVS sync daemon runs as {} on {}", part(new.state), new.interface);
         }
-        self.running = wanted;
         Ok(())
     }
 
