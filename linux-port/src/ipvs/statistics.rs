@@ -2,7 +2,7 @@
 
 use super::row::{Destination, Service};
 
-/// What has gone through a service or a destination. Of a kernel older than 4.1 the numbers of connections and
+/// What has gone through a service or a destination; the kernel adds it up every two seconds. Of a kernel older than 4.1 the numbers of connections and
 /// packets wrap at 32 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::IoSliceMut;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::lab::namespace::Namespace;
 
 /// ARPHRD_NETLINK (linux/if_arp.h): the kind of interface that nlmon is.
 const NETLINK_INTERFACE: u16 = 824;
-/// PACKET_KERNEL (linux/if_packet.h): a message on its way to the kernel.
-const TO_KERNEL: u8 = 7;
+/// NLM_F_REQUEST (linux/netlink.h): a message to the kernel has it, an answer has not.
+const REQUEST: u16 = 1;
 /// GENL_ID_CTRL (linux/genetlink.h): the family that knows the others' numbers.
 const CONTROL: u16 = 16;
 
@@ -42,10 +42,15 @@ const WRITES: [(u8, &str); 11] = [
 /// Requests that change the table, by name, and how many of each.
 pub type Writes = BTreeMap<&'static str, usize>;
 
+/// The number of a family and what it is told, from the header of generic netlink on; the command is its first byte.
+type Message = (u16, Vec<u8>);
+
 /// A running tap; it ends when dropped.
 #[derive(Debug)]
 pub struct Tap {
-    heard: Arc<Mutex<Vec<(u16, u8)>>>,
+    heard: Arc<Mutex<Vec<Message>>>,
+    /// How often the socket had nothing more.
+    idle: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
     family: u16,
@@ -64,26 +69,28 @@ impl Tap {
         setsockopt(&socket, sockopt::RcvBufForce, &(32 << 20)).expect("a large receive buffer");
         setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(50)).expect("a receive timeout");
         let (heard, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (list, stopped) = (Arc::clone(&heard), Arc::clone(&stop));
+        let idle = Arc::new(AtomicU64::new(0));
+        let (list, stopped, idles) = (Arc::clone(&heard), Arc::clone(&stop), Arc::clone(&idle));
         let thread = std::thread::spawn(move || {
             let mut buffer = vec![0_u8; 1 << 17];
             while !stopped.load(Ordering::Relaxed) {
                 let mut slices = [IoSliceMut::new(&mut buffer)];
                 let received = recvmsg::<LinkAddr>(socket.as_raw_fd(), &mut slices, None, MsgFlags::empty());
                 let Ok((length, Some(from))) = received.map(|message| (message.bytes, message.address)) else {
+                    idles.fetch_add(1, Ordering::Relaxed);
                     continue;
                 };
-                if from.hatype() == NETLINK_INTERFACE && from.pkttype() == TO_KERNEL {
+                if from.hatype() == NETLINK_INTERFACE {
                     let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
                     list.extend(requests(&buffer[..length]));
                 }
             }
         });
-        let mut tap = Self { heard, stop, thread: Some(thread), family: 0 };
+        let mut tap = Self { heard, idle, stop, thread: Some(thread), family: 0 };
         // The family's number is the kernel's choice: it is the one that ipvsadm speaks.
         ipvsadm(place, "-Ln");
         tap.settle();
-        let heard = tap.lock().iter().map(|&(family, _)| family).find(|&family| family > CONTROL);
+        let heard = tap.lock().iter().map(|(family, _)| *family).find(|&family| family > CONTROL);
         tap.family = heard.expect("ipvsadm is heard");
         tap.writes();
         tap
@@ -91,30 +98,32 @@ impl Tap {
 
     /// What has been written since the last call.
     pub fn writes(&self) -> Writes {
-        self.settle();
         let mut counts = Writes::new();
-        for (family, command) in self.lock().drain(..) {
-            if let Some((_, name)) = WRITES.iter().find(|(number, _)| family == self.family && *number == command) {
+        for request in self.requests() {
+            if let Some((_, name)) = WRITES.iter().find(|(number, _)| request.first() == Some(number)) {
                 *counts.entry(*name).or_default() += 1;
             }
         }
         counts
     }
 
-    /// Lets the thread take what the socket already holds.
+    /// Every request to IPVS since the last call, from the header of generic netlink on.
+    pub fn requests(&self) -> Vec<Vec<u8>> {
+        self.settle();
+        let heard = std::mem::take(&mut *self.lock());
+        heard.into_iter().filter(|(family, _)| *family == self.family).map(|(_, request)| request).collect()
+    }
+
+    /// Lets the thread take what the socket already holds: until it has twice found nothing, of which the first time may
+    /// have been before.
     fn settle(&self) {
-        let mut before = usize::MAX;
-        loop {
-            let now = self.lock().len();
-            if now == before {
-                return;
-            }
-            before = now;
-            std::thread::sleep(Duration::from_millis(120));
+        let before = self.idle.load(Ordering::Relaxed);
+        while self.idle.load(Ordering::Relaxed) < before + 2 {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u16, u8)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Message>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -128,16 +137,16 @@ impl Drop for Tap {
     }
 }
 
-/// The requests of one send: (family, command) of every message in it. nlmsghdr is 16 bytes, its length first, its type
-/// after that; genlmsghdr follows, its command first (linux/netlink.h, linux/genetlink.h).
-fn requests(mut bytes: &[u8]) -> Vec<(u16, u8)> {
+/// The requests of one send. nlmsghdr is 16 bytes: its length, its type, its flags, and more (linux/netlink.h).
+fn requests(mut bytes: &[u8]) -> Vec<Message> {
     let mut found = Vec::new();
-    while let Some(head) = bytes.get(..17) {
+    while let Some(head) = bytes.get(..16) {
         let length = u32::from_ne_bytes([head[0], head[1], head[2], head[3]]) as usize;
-        if length < 17 {
-            break;
+        let Some(payload) = bytes.get(16..length) else { break };
+        let [kind, flags] = [[head[4], head[5]], [head[6], head[7]]].map(u16::from_ne_bytes);
+        if flags & REQUEST != 0 {
+            found.push((kind, payload.to_vec()));
         }
-        found.push((u16::from_ne_bytes([head[4], head[5]]), head[16]));
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or(&[]);
     }
     found
