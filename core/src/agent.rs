@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod events;
+pub(crate) mod groups;
 mod input;
 mod output;
 mod owed;
@@ -23,11 +24,13 @@ use crate::wire::Full;
 use crate::wire::advertisement::Form;
 
 pub use crate::router::settings::{Announcing, ChecksumMode, Settings};
+pub use groups::GroupId;
 pub use trackers::{Report, TrackerId, Weight};
 pub use view::View;
 
 use deadlines::Deadlines;
 use events::Events;
+use groups::Groups;
 use owed::{Debt, Owed};
 use table::Routers;
 use trackers::Trackers;
@@ -119,6 +122,8 @@ pub enum Reason {
     TrackerUp,
     /// A tracker of weight 0 reports a failure.
     TrackerDown,
+    /// Another member of its sync group moved.
+    Group,
 }
 
 impl Reason {
@@ -138,6 +143,7 @@ impl Reason {
             Self::Preempt => "preempted",
             Self::TrackerUp => "tracker-up",
             Self::TrackerDown => "tracker-down",
+            Self::Group => "sync-group",
         }
     }
 }
@@ -250,7 +256,7 @@ pub enum AddError {
     Interface,
     /// No address to advertise, more than 255, one of the wrong family, or version 2 with IPv6.
     Addresses,
-    /// No such Virtual Router, or another interface, family, VRID or version than it has: remove it and add
+    /// No such Virtual Router or sync group, or another interface, family, VRID or version than it has: remove it and add
     /// the new one.
     Identity,
 }
@@ -286,6 +292,7 @@ pub struct Agent<S: Storage> {
     deadlines: Deadlines<S>,
     owed: Owed<S>,
     trackers: Trackers<S>,
+    groups: Groups<S>,
     events: Events<S>,
     counters: GlobalCounters,
     /// No Virtual Router starts before this.
@@ -310,6 +317,7 @@ impl<S: Storage> Agent<S> {
             deadlines: Deadlines::new(),
             owed: Owed::new(),
             trackers: Trackers::new(),
+            groups: Groups::new(),
             events: Events::new(),
             counters: GlobalCounters::default(),
             start_at: Instant::default(),
@@ -389,6 +397,9 @@ impl<S: Storage> Agent<S> {
         });
         self.note(now, index, event);
         self.set_source(now, index, new.source.or(inherited));
+        if !self.can_speak(index) {
+            self.stop(now, index, Reason::LinkDown, false);
+        }
         self.settle(index);
         Ok(())
     }
@@ -404,9 +415,10 @@ impl<S: Storage> Agent<S> {
     }
 
     /// Takes a Virtual Router out, handing over to its successor first; [`Action::Retired`] tells when it
-    /// is gone.
+    /// is gone. Its sync group goes on without it.
     pub fn remove(&mut self, now: Instant, id: RouterId) {
         let Some(index) = self.routers.index(id) else { return };
+        self.part(now, index);
         if let Some(router) = self.routers.get_mut(index) {
             router.retiring = true;
         }
@@ -476,7 +488,7 @@ impl<S: Storage> Agent<S> {
     }
 
     fn start(&mut self, now: Instant, index: usize, reason: Reason) {
-        if self.stopping {
+        if self.stopping || !self.may_start(index) {
             return;
         }
         let not_before = self.start_at;
@@ -502,7 +514,13 @@ impl<S: Storage> Agent<S> {
         }
     }
 
+    /// Notes what has become of a Virtual Router, and carries it over to its sync group.
     fn note(&mut self, now: Instant, index: usize, kind: Option<EventKind>) {
+        self.report(now, index, kind);
+        self.sync(now, index);
+    }
+
+    fn report(&mut self, now: Instant, index: usize, kind: Option<EventKind>) {
         if let Some(kind) = kind {
             self.events.push(Event { router: self.routers.id(index), at: now, kind });
         }

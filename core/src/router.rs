@@ -5,6 +5,7 @@
 //! A state owns its deadlines, so a timer that a state forbids cannot exist; and what is owed is not queued
 //! but derived from what is *wanted* against what is *held*, so that a later intent replaces an earlier one.
 
+mod grouping;
 mod hearing;
 mod owing;
 pub(crate) mod settings;
@@ -13,12 +14,14 @@ mod tests;
 
 use core::net::IpAddr;
 
+use crate::agent::groups::Membership;
 use crate::agent::{EventKind, InterfaceId, Reason, State};
 use crate::counters::{RouterCounters, bump};
 use crate::time::{Duration, Instant};
 use crate::types::{Interval, Priority, Version};
 use crate::wire::advertisement::Form;
 
+pub(crate) use grouping::Standing;
 pub(crate) use hearing::Heard;
 use settings::Settings;
 
@@ -50,6 +53,12 @@ struct Backup {
     waiting_for: Reason,
     /// The Active has been given one more interval, because this machine stood still.
     patient: bool,
+    /// The Active_Down_Timer has fired, and the sync group is waited for.
+    ready: bool,
+    /// Its sync group has just lost, at another member than its first, to one that may have less right here.
+    lost_elsewhere: bool,
+    /// That one does have less right here: it listens an interval longer.
+    crossed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +140,8 @@ pub(crate) struct Router {
     weights: i32,
     /// How many trackers of weight 0 are down.
     faults: u16,
+    /// Its place in its sync group, if it has one.
+    pub(crate) membership: Option<Membership>,
     /// The second form of the same Advertisement is still to be sent.
     second_form: bool,
     /// The checksum form that `auto` has settled on.
@@ -160,6 +171,7 @@ impl Router {
             speak: Speak::Nothing,
             weights: 0,
             faults: 0,
+            membership: None,
             second_form: false,
             form: settings.first_form(),
             retiring: false,
@@ -244,7 +256,7 @@ impl Router {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let state = match self.machine {
             Machine::Initialize { start_at } => start_at,
-            Machine::Backup(backup) => Some(backup.down_at),
+            Machine::Backup(backup) => (!backup.ready).then_some(backup.down_at),
             Machine::Active(active) => {
                 let Active { answer_at, held_back_until, paced_until, repeat_at, refresh_at, .. } = active;
                 earliest([Some(active.adver_at), answer_at, held_back_until, paced_until, repeat_at, refresh_at])
@@ -268,7 +280,7 @@ impl Router {
         match self.machine {
             Machine::Initialize { start_at: Some(at) } if at <= now => self.start(now, now, Reason::Startup),
             Machine::Initialize { .. } => None,
-            Machine::Backup(backup) if backup.down_at <= now => self.active_down(now, backup),
+            Machine::Backup(backup) if backup.down_at <= now && !backup.ready => self.active_down(now, backup),
             Machine::Backup(_) => None,
             Machine::Active(active) => {
                 self.active_due(now, active);
@@ -290,7 +302,7 @@ impl Router {
                 return None;
             }
         }
-        self.become_active(now, backup.waiting_for)
+        self.may_become_active(now, backup.waiting_for)
     }
 
     fn active_due(&mut self, now: Instant, mut active: Active) {
@@ -360,10 +372,14 @@ impl Router {
         }
         self.handover = None;
         self.say(Speak::Nothing);
-        if self.effective_priority().is_owner() {
+        let owner = self.effective_priority().is_owner();
+        if owner && self.membership.is_none() {
             return self.become_active(now, reason);
         }
         self.become_backup(now, self.settings.interval, None);
+        if owner {
+            self.await_group(Reason::Startup);
+        }
         self.moved(now, State::Initialize, reason)
     }
 
@@ -421,6 +437,9 @@ impl Router {
             hold_until: None,
             waiting_for: Reason::NoResponse,
             patient: false,
+            ready: false,
+            lost_elsewhere: false,
+            crossed: false,
         });
         let down_at = now + self.down_interval();
         if let Machine::Backup(backup) = &mut self.machine {
@@ -455,7 +474,9 @@ impl Router {
     /// Shifts the running Active_Down_Timer by the change of its skew, as keepalived does.
     fn shift(&mut self, now: Instant, skew_before: Duration) {
         let (skew, longest) = (self.skew(), now + self.down_interval());
+        let longer = self.settings.interval.duration();
         if let Machine::Backup(backup) = &mut self.machine {
+            let longest = if backup.crossed { longest + longer } else { longest };
             backup.down_at = (backup.down_at + skew - skew_before).min(longest);
         }
     }
@@ -476,7 +497,13 @@ impl Router {
                     backup.interval = settings.interval;
                 }
                 if settings.priority.is_owner() && !was_owner {
-                    return self.become_active(now, Reason::Reconfigured);
+                    return self.may_become_active(now, Reason::Reconfigured);
+                }
+                if backup.ready && was_owner && !settings.priority.is_owner() {
+                    // It has never listened for as long as it now has to.
+                    let (interval, active) = (backup.interval, backup.active);
+                    self.become_backup(now, interval, active);
+                    return None;
                 }
             }
             Machine::Active(active) => {

@@ -23,19 +23,25 @@ pub trait Storage {
     type Transitions<T>: Table<T>;
     /// Trackers, and the links between them and Virtual Routers: as many of each.
     type Trackers<T>: Table<T>;
+    /// Sync groups, and members of them: as many of each.
+    type Groups<T>: Table<T>;
 }
 
 /// Fixed memory: up to `R` Virtual Routers, `A` virtual addresses in all, `I` interfaces, `T` transitions
-/// that wait, `K` trackers and as many links from trackers to Virtual Routers.
+/// that wait, `K` trackers and as many links from trackers to Virtual Routers, `G` sync groups and as many
+/// members of them.
 #[derive(Clone, Copy, Debug)]
-pub struct Fixed<const R: usize, const A: usize, const I: usize, const T: usize, const K: usize = 0>;
+pub struct Fixed<const R: usize, const A: usize, const I: usize, const T: usize, const K: usize = 0, const G: usize = 0>;
 
-impl<const R: usize, const A: usize, const I: usize, const T: usize, const K: usize> Storage for Fixed<R, A, I, T, K> {
+impl<const R: usize, const A: usize, const I: usize, const T: usize, const K: usize, const G: usize> Storage
+    for Fixed<R, A, I, T, K, G>
+{
     type Routers<U> = heapless::Vec<U, R>;
     type Addresses<U> = heapless::Vec<U, A>;
     type Interfaces<U> = heapless::Vec<U, I>;
     type Transitions<U> = heapless::Vec<U, T>;
     type Trackers<U> = heapless::Vec<U, K>;
+    type Groups<U> = heapless::Vec<U, G>;
 }
 
 impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {

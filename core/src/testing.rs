@@ -20,6 +20,7 @@ impl Storage for Heap {
     type Interfaces<T> = Growing<T>;
     type Transitions<T> = Growing<T>;
     type Trackers<T> = Growing<T>;
+    type Groups<T> = Growing<T>;
 }
 
 pub(crate) struct Growing<T>(Vec<T>);

@@ -16,6 +16,7 @@ impl Storage for Heap {
     type Interfaces<T> = Growing<T>;
     type Transitions<T> = Growing<T>;
     type Trackers<T> = Growing<T>;
+    type Groups<T> = Growing<T>;
 }
 
 /// A list that grows as long as there is memory.

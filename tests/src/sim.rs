@@ -3,7 +3,7 @@
 //! are real bytes. The same seed gives the same run, on every machine.
 //!
 //! `scenario` draws what befalls whom, `world` lets it happen, `node` is a router with its kernel, `shadow`
-//! judges one router and `order` all of them together, `mutant` breaks routers to show that they are judged.
+//! judges one router, `sync` those of a sync group and `order` all of them together, `mutant` breaks routers to show that they are judged.
 //! `bench` is apart: one router under test, driven by hand.
 
 pub mod bench;
@@ -15,6 +15,7 @@ pub mod port;
 pub mod rng;
 pub mod scenario;
 pub mod shadow;
+pub mod sync;
 pub mod trace;
 pub mod world;
 

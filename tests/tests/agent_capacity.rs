@@ -135,3 +135,32 @@ fn the_oldest_events_are_lost_and_counted() {
     }
     assert_eq!(states.len(), 2);
 }
+
+#[test]
+fn a_group_that_is_full_takes_no_more_and_what_left_makes_room() {
+    let mut agent = Agent::<Fixed<3, 3, 1, 8, 0, 2>>::new();
+    let interface = agent.add_interface().unwrap();
+    let mut routers = Vec::new();
+    for vrid in 1..=3 {
+        let settings = Settings::new(Family::V4, Vrid::new(vrid).unwrap());
+        let config = RouterConfig { interface, settings, addresses: &[address(vrid)], excluded: &[] };
+        routers.push(agent.add(NOW, &config, false).unwrap());
+    }
+    let groups = [agent.add_group().unwrap(), agent.add_group().unwrap()];
+    assert_eq!(agent.add_group(), Err(Full));
+    let members = |agent: &Agent<_>, group| agent.members(group).collect::<Vec<_>>();
+    for _ in 0..50 {
+        agent.join(NOW, routers[0], groups[0]).unwrap();
+        agent.join(NOW, routers[1], groups[0]).unwrap();
+        assert_eq!(agent.join(NOW, routers[2], groups[0]), Err(AddError::Full));
+        assert_eq!(agent.view(routers[2]).unwrap().sync_group, None);
+        agent.join(NOW, routers[0], groups[1]).unwrap();
+        assert_eq!([members(&agent, groups[0]), members(&agent, groups[1])], [[routers[1]], [routers[0]]]);
+        agent.leave(NOW, routers[1]);
+        agent.join(NOW, routers[2], groups[1]).unwrap();
+        assert_eq!(members(&agent, groups[1]), [routers[0], routers[2]]);
+        agent.leave(NOW, routers[0]);
+        agent.leave(NOW, routers[2]);
+        agent.leave(NOW, routers[2]);
+    }
+}

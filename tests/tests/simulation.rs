@@ -11,7 +11,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Transitions by their reason, and counters, that a campaign has to have seen.
-const REACHED: [&str; 17] = [
+const REACHED: [&str; 18] = [
     "active-resigned",
     "higher-priority",
     "interface-down",
@@ -20,6 +20,7 @@ const REACHED: [&str; 17] = [
     "preempted",
     "reconfigured",
     "shutdown",
+    "sync-group",
     "tracker-down",
     "tracker-up",
     "steadfast-address-failures",

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::agent::{Agent, InterfaceId, Reason, RouterId, Settings, State};
+use crate::agent::{Agent, GroupId, InterfaceId, Reason, RouterId, Settings, State};
 use crate::counters::{GlobalCounters, RouterCounters};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
@@ -39,6 +39,10 @@ pub struct View<'a> {
     pub holds: bool,
     /// Another Active that is being heard while this one is Active.
     pub rival: Option<IpAddr>,
+    /// Its sync group.
+    pub sync_group: Option<GroupId>,
+    /// It would take over, and waits for the other members of its sync group.
+    pub awaits_group: bool,
     /// What has been counted.
     pub counters: &'a RouterCounters,
 }
@@ -64,6 +68,8 @@ impl<S: Storage> Agent<S> {
             last_transition: router.last_event,
             holds: router.holds(),
             rival: router.rival(),
+            sync_group: router.membership.and_then(|membership| self.groups.group_of(membership)),
+            awaits_group: router.awaits_group(),
             counters: &router.counters,
         })
     }

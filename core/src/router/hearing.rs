@@ -84,6 +84,14 @@ impl Router {
             return;
         };
         let own = self.effective_priority();
+        if backup.lost_elsewhere || backup.crossed {
+            let lesser = priority < own || (priority == own && self.source.is_some_and(|source| heard.source < source));
+            if lesser && !backup.crossed {
+                backup.down_at = backup.down_at + self.settings.interval.duration();
+            }
+            backup.crossed = lesser;
+            backup.lost_elsewhere = false;
+        }
         let preempts = self.settings.preempt || own.is_owner();
         if priority < own && preempts {
             let delay = self.settings.preempt_delay;
@@ -103,13 +111,15 @@ impl Router {
         }
         backup.active = Some(heard.source);
         backup.patient = false;
+        backup.ready = false;
         backup.waiting_for = Reason::NoResponse;
         if self.settings.version == Version::V3 {
             backup.interval = heard.interval;
         }
         self.adopt(heard.fit);
         self.machine = Machine::Backup(backup);
-        let down_at = now + self.down_interval();
+        let longer = if backup.crossed { self.settings.interval.duration() } else { Duration::ZERO };
+        let down_at = now + self.down_interval() + longer;
         if let Machine::Backup(backup) = &mut self.machine {
             backup.down_at = down_at;
         }

@@ -12,11 +12,15 @@ use steadfast_core::types::{Family, Priority, Version, Vrid};
 use steadfast_core::wire::checksum::{Sum, pseudo_header};
 use steadfast_core::wire::{Envelope, GROUP_V4, GROUP_V6};
 
+/// Three Virtual Routers in up to three sync groups.
+type Small = Agent<Fixed<3, 6, 1, 4, 0, 3>>;
+
 /// More than three routers can owe at one moment: every debt, every announcement of a burst, every event.
 const BUDGET: usize = 1000;
 
 fuzz_target!(|input: &[u8]| {
-    let mut agent: Agent<Fixed<3, 6, 1, 4>> = Agent::new();
+    let mut agent = Small::new();
+    let group = agent.add_group().expect("room for one");
     let mut now = Instant::from_micros(1);
     let interface = agent.add_interface().expect("room for one");
     let sources = [IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), "fe80::1".parse().expect("an address")];
@@ -58,6 +62,14 @@ fuzz_target!(|input: &[u8]| {
                 let source = (amount < 128).then_some(sources[usize::from(amount % 2)]);
                 agent.handle_source(now, interface, family, source);
             }
+            5 => {
+                let Some(id) = ids.get(usize::from(amount) % 4) else { continue };
+                if amount < 192 {
+                    agent.join(now, *id, group).expect("room for three");
+                } else {
+                    agent.leave(now, *id);
+                }
+            }
             _ => {
                 let (packet, tail) = rest.split_at(rest.len().min(usize::from(amount)));
                 rest = tail;
@@ -69,12 +81,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 /// A packet from a neighbour whose address ends like the packet begins; its checksum is right.
-fn receive<const R: usize, const A: usize, const I: usize, const T: usize>(
-    agent: &mut Agent<Fixed<R, A, I, T>>,
-    now: Instant,
-    interface: steadfast_core::agent::InterfaceId,
-    packet: &[u8],
-) {
+fn receive(agent: &mut Small, now: Instant, interface: steadfast_core::agent::InterfaceId, packet: &[u8]) {
     let Some((&host, message)) = packet.split_first() else { return };
     let (source, destination): (IpAddr, IpAddr) = match host & 1 {
         0 => (Ipv4Addr::new(10, 0, 0, host).into(), GROUP_V4.into()),
@@ -99,17 +106,13 @@ fn receive<const R: usize, const A: usize, const I: usize, const T: usize>(
     }
 }
 
-fn counted<const R: usize, const A: usize, const I: usize, const T: usize>(agent: &Agent<Fixed<R, A, I, T>>) -> u64 {
+fn counted(agent: &Small) -> u64 {
     let routers = agent.routers().filter_map(|id| agent.view(id)).flat_map(|view| view.counters.iter());
     agent.counters().iter().chain(routers).map(|(_, count)| count).sum()
 }
 
 /// Does as the agent says; `mood` decides which acquisitions fail.
-fn drain<const R: usize, const A: usize, const I: usize, const T: usize>(
-    agent: &mut Agent<Fixed<R, A, I, T>>,
-    now: Instant,
-    mood: u8,
-) {
+fn drain(agent: &mut Small, now: Instant, mood: u8) {
     for _ in 0..BUDGET {
         match agent.poll(now) {
             None => {

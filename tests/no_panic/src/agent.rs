@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 
 use steadfast_core::agent::{
-    Action, Agent, Announcing, ChecksumMode, Event, Generation, InterfaceId, Link, Refused, Report, RouterConfig,
+    Action, Agent, Announcing, ChecksumMode, Event, Generation, GroupId, InterfaceId, Link, Refused, Report, RouterConfig,
     RouterId, Settings, TrackerId, Weight,
 };
 use steadfast_core::port::{self, Port};
@@ -16,19 +16,21 @@ use steadfast_core::wire::advertisement::{Authentication, Form};
 use crate::wire::{address, envelope, interval, vrid};
 use crate::{any, bytes, room, used};
 
-type Storage = Fixed<4, 16, 2, 8, 4>;
+type Storage = Fixed<4, 16, 2, 8, 4, 4>;
 
 pub(crate) fn drive(memory: &mut [u8]) {
     let mut agent = Agent::<Storage>::default();
     agent.set_startup_delay(now(), span());
     let (Ok(interface), Ok(_)) = (agent.add_interface(), agent.add_interface()) else { return };
     let Ok(tracker) = agent.add_tracker() else { return };
+    let (Ok(group), Ok(_)) = (agent.add_group(), agent.add_group()) else { return };
     let mut known = None;
     let mut generation = None;
     // Any inputs in any order: one round makes each of them, or not.
     for _ in 0..any(9) {
         configure(&mut agent, interface, &mut known);
         track(&mut agent, tracker, known);
+        join(&mut agent, group, known);
         input(&mut agent, interface, known, generation, memory);
         if any(true) {
             generation = output(&mut agent, memory).or(generation);
@@ -112,6 +114,19 @@ fn track(agent: &mut Agent<Storage>, tracker: TrackerId, known: Option<RouterId>
     }
     if any(false) {
         agent.untrack(now(), any(id));
+    }
+}
+
+fn join(agent: &mut Agent<Storage>, group: GroupId, known: Option<RouterId>) {
+    for member in agent.members(any(group)) {
+        used((group.index(), member));
+    }
+    let Some(id) = known else { return };
+    if any(true) {
+        used(agent.join(now(), any(id), any(group)));
+    }
+    if any(false) {
+        agent.leave(now(), any(id));
     }
 }
 

@@ -45,11 +45,13 @@ pub enum Mutant {
     AnnouncesEarly,
     /// Every Advertisement is sent again and again.
     Chatters,
+    /// The members of a sync group move alone.
+    MovesAlone,
 }
 
 impl Mutant {
     /// All of them but the sound one.
-    pub const BROKEN: [Self; 15] = [
+    pub const BROKEN: [Self; 16] = [
         Self::RearmsOnReceive,
         Self::SwallowsAnswers,
         Self::SwallowsFarewells,
@@ -65,6 +67,7 @@ impl Mutant {
         Self::ResignsOnYield,
         Self::AnnouncesEarly,
         Self::Chatters,
+        Self::MovesAlone,
     ];
 
     /// The rule that it breaks first of all.
@@ -85,6 +88,7 @@ impl Mutant {
             Self::ResignsOnYield => "advertisement",
             Self::AnnouncesEarly => "announcement",
             Self::Chatters => "storm",
+            Self::MovesAlone => "together",
         })
     }
 

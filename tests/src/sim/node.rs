@@ -18,7 +18,7 @@ use super::mutant::Mutant;
 use super::port::{Frame, Hands, Input, Output, Store};
 use super::rng::Rng;
 use super::scenario::{GROUPS, Group, LANS, Member, NodePlan, Scenario};
-use super::shadow::{Broken, Shadow};
+use super::shadow::{Broken, Shadow, Verdict};
 use super::trace::{Note, Tally, Trace};
 
 /// Whether a node runs.
@@ -215,7 +215,8 @@ impl Node {
                 agent.track(now, id, tracker, Weight(weight)).expect("the agent has room");
                 tracker
             });
-            let mut shadow = Shadow::new(member, common.version, (now + startup).as_micros());
+            let grouped = scenario.synced.has(group);
+            let mut shadow = Shadow::new(member, common.version, (now + startup).as_micros(), grouped);
             shadow.tracked(now.as_micros(), self.tracked[group]);
             self.parts[group] = Some(Part {
                 id,
@@ -228,14 +229,28 @@ impl Node {
                 announced: 0,
             });
         }
+        self.join(&mut agent, now, scenario);
         for lan in (0..LANS).filter(|lan| self.cable[*lan]) {
             if let Some(interface) = self.interfaces[lan] {
                 agent.handle_link(now, interface, Link::Up);
             }
         }
-        self.compare(&agent, at);
+        self.compare(&agent, at, scenario);
         self.agent = Some(agent);
         self.call(at);
+    }
+
+    /// Makes the sync group of the scenario.
+    fn join(&self, agent: &mut Agent<Store>, now: Instant, scenario: &Scenario) {
+        if self.mutant == Mutant::MovesAlone {
+            return;
+        }
+        let mut sync_group = None;
+        for group in scenario.synced.members() {
+            let Some(part) = &self.parts[group] else { continue };
+            let id = *sync_group.get_or_insert_with(|| agent.add_group().expect("the agent has room"));
+            agent.join(now, part.id, id).expect("the agent has room");
+        }
     }
 
     /// What the agent is told that a Virtual Router is.
@@ -331,6 +346,7 @@ impl Node {
         trace: &mut Trace,
     ) {
         let now = self.clock(at);
+        let before = self.shown();
         match input {
             Input::Frame(number) => self.hear(agent, at, now, &frames[number], trace),
             Input::Link(lan, up) => {
@@ -382,18 +398,29 @@ impl Node {
                 }
             }
         }
-        self.compare(agent, at);
+        scenario.synced.carry(&mut self.parts, before, now.as_micros());
+        self.compare(agent, at, scenario);
+    }
+
+    /// The state of each Virtual Router as it was last looked at.
+    fn shown(&self) -> [State; GROUPS] {
+        std::array::from_fn(|group| self.parts[group].as_ref().map_or(State::Initialize, |part| part.state))
     }
 
     /// Compares each Virtual Router with its judge, after an input.
-    fn compare(&mut self, agent: &Agent<Store>, at: u64) {
+    fn compare(&mut self, agent: &Agent<Store>, at: u64, scenario: &Scenario) {
         let now = self.clock(at);
         for (group, part) in self.parts.iter_mut().enumerate() {
             let Some(part) = part else { continue };
             let Some(view) = agent.view(part.id) else { continue };
             part.observe(at, view.state);
-            keep(&mut self.broken, group, part.shadow.compare(now.as_micros(), view.state));
+            if !scenario.synced.has(group) {
+                keep(&mut self.broken, group, part.shadow.compare(now.as_micros(), view.state));
+            }
         }
+        let shown = self.shown();
+        let verdict = scenario.synced.compare(&mut self.parts, now.as_micros(), &shown);
+        keep_verdict(&mut self.broken, verdict);
     }
 
     fn hear(&mut self, agent: &mut Agent<Store>, at: u64, now: Instant, frame: &Frame, trace: &mut Trace) {
@@ -458,13 +485,18 @@ impl Node {
         let mut port = Hands { node: self.index, by_router: self.by_router, scenario, outbox };
         let next = drive(agent, &mut port, told + haste, budget);
         let spent = outbox.len() - first == budget;
+        let unheard = self.queue.iter().any(|input| matches!(input, Input::Frame(_)));
         for (group, part) in self.parts.iter_mut().enumerate() {
             let Some(part) = part else { continue };
             let Some(view) = agent.view(part.id) else { continue };
-            let unheard = self.queue.iter().any(|input| matches!(input, Input::Frame(_)));
             part.observe(at, view.state);
-            keep(&mut self.broken, group, part.shadow.expired(now.as_micros(), view.state, unheard));
+            if !scenario.synced.has(group) {
+                keep(&mut self.broken, group, part.shadow.expired(now.as_micros(), view.state, unheard));
+            }
         }
+        let shown = self.shown();
+        let verdict = scenario.synced.expired(&mut self.parts, now.as_micros(), &shown, unheard);
+        keep_verdict(&mut self.broken, verdict);
         if self.mutant != Mutant::Sound {
             self.mutant.spoil(&mut self.parts, &mut self.queue, now.as_micros(), outbox, first);
         }
@@ -533,5 +565,11 @@ fn report(up: bool) -> Report {
 fn keep(broken: &mut Option<(usize, Broken)>, group: usize, result: Result<(), Broken>) {
     if let Err(rule) = result {
         broken.get_or_insert((group, rule));
+    }
+}
+
+fn keep_verdict(broken: &mut Option<(usize, Broken)>, verdict: Verdict) {
+    if let Err(rule) = verdict {
+        broken.get_or_insert(rule);
     }
 }

@@ -43,8 +43,16 @@ fn members<'w>(world: &'w World<'_>, group: usize) -> impl Iterator<Item = (&'w 
 }
 
 fn live<'w>(world: &'w World<'_>, group: usize) -> impl Iterator<Item = (&'w Node, Member)> {
-    let taken_out = move |node: &Node, member: Member| member.can_fail() && !node.tracked[group];
-    members(world, group).filter(move |(node, member)| node.power == Power::On && !taken_out(node, *member))
+    // What takes out one member of a sync group takes out all.
+    let fails =
+        |node: &Node, group: usize| node.plan.members[group].is_some_and(Member::can_fail) && !node.tracked[group];
+    let taken_out = move |node: &Node| world.scenario.synced.with(group).any(|group| fails(node, group));
+    members(world, group).filter(move |(node, _)| node.power == Power::On && !taken_out(node))
+}
+
+/// Priority and address, by which one node outranks another.
+fn rank(world: &World<'_>, group: usize, node: usize) -> (Option<u8>, std::net::IpAddr) {
+    (world.nodes[node].plan.members[group].map(|member| member.priority), source(world, group, node))
 }
 
 fn source(world: &World<'_>, group: usize, node: usize) -> std::net::IpAddr {
@@ -109,7 +117,12 @@ impl Order {
             let Some((active, settings)) = actives.first() else { continue };
             let address = source(world, group, active.index);
             for (node, member) in live(world, group).filter(|(node, _)| node.index != active.index) {
-                if member.priority > settings.priority && (member.preempt || member.priority == 255) {
+                let preempts = |group: usize| {
+                    let part = |index: usize| world.nodes[index].plan.members[group];
+                    let (Some(own), Some(other)) = (part(node.index), part(active.index)) else { return false };
+                    own.priority > other.priority && (own.preempt || own.priority == 255)
+                };
+                if world.scenario.synced.with(group).all(preempts) {
                     let detail = format!("priority {} waits for {}", member.priority, settings.priority);
                     return rule(Some(node.index), group, "entitled", detail);
                 }
@@ -121,7 +134,17 @@ impl Order {
             let index = active.index;
             Self::check_client(world, group, index)?;
         }
-        Ok(())
+        Self::check_together(world)
+    }
+
+    /// One node holds all of the sync group.
+    fn check_together(world: &World<'_>) -> Result<(), Found> {
+        let mut holders = world.scenario.synced.members().map(|group| (group, Self::active(world, group)));
+        let Some((_, first)) = holders.next() else { return Ok(()) };
+        match holders.find(|(_, holder)| *holder != first) {
+            None => Ok(()),
+            Some((group, holder)) => rule(holder, group, "one-holder", format!("{holder:?} beside {first:?}")),
+        }
     }
 
     /// The client's frames go to the Active. It is excused if no announcement of this Active can have reached
@@ -203,15 +226,21 @@ impl Order {
         let mut bound = 0;
         for group in 0..scenario.groups.len() {
             let Some(member) = world.nodes[victim].plan.members[group] else { continue };
-            let interval = member.interval();
-            let others = live(world, group).filter(|(node, _)| node.index != victim);
-            let quickest = others
-                .map(|(node, other)| scenario.skew(group, other.priority, interval) + 2 * node.plan.lateness())
-                .min();
-            let silence = if planned { world.nodes[victim].plan.lateness() } else { 3 * interval };
-            bound = bound.max(silence + quickest.unwrap_or(0) + scenario.calm().farthest + MS);
+            let silence = if planned { world.nodes[victim].plan.lateness() } else { 3 * member.interval() };
+            bound = bound.max(silence + Self::quickest(world, group, victim) + scenario.calm().farthest + MS);
         }
         bound
+    }
+
+    /// The skew of the quickest Backup, with its lateness; a sync group waits for its slowest member.
+    fn quickest(world: &World<'_>, group: usize, victim: usize) -> u64 {
+        let skew = |node: &Node, group: usize| {
+            let interval = world.nodes[victim].plan.members[group].map_or(0, |member| member.interval());
+            node.plan.members[group].map_or(0, |member| world.scenario.skew(group, member.priority, interval))
+        };
+        let others = live(world, group).filter(|(node, _)| node.index != victim);
+        let slowest = |node: &Node| world.scenario.synced.with(group).map(|group| skew(node, group)).max();
+        others.map(|(node, _)| slowest(node).unwrap_or(0) + 2 * node.plan.lateness()).min().unwrap_or(0)
     }
 
     /// Somebody has taken over what `victim` had.
@@ -219,7 +248,7 @@ impl Order {
         let Some(log) = &world.order.trial else { return Ok(()) };
         for group in 0..world.scenario.groups.len() {
             let mut others = live(world, group).filter(|(node, _)| Some(node.index) != victim).peekable();
-            if log.actives[group] != victim || others.peek().is_none() {
+            if log.actives[group] != victim || others.peek().is_none() || world.scenario.may_cross(group) {
                 continue;
             }
             if !others.any(|(node, _)| node.state(group) == State::Active) {
@@ -235,7 +264,7 @@ impl Order {
         let Some(log) = &world.order.trial else { return Ok(()) };
         for group in 0..world.scenario.groups.len() {
             Self::check_deposed(world, log, group, victim)?;
-            if !log.measured[group] || live(world, group).next().is_none() {
+            if !log.measured[group] || live(world, group).next().is_none() || world.scenario.may_cross(group) {
                 continue;
             }
             let lost = log.unserved[group] + log.unserved_since[group].map_or(0, |since| world.at - since);
@@ -265,9 +294,7 @@ impl Order {
             Trial::Stop if was_active => {
                 // The addresses stay for an interval, a second at most; a longer skew is the client's loss.
                 let interval = member.interval();
-                let others = live(world, group).map(|(_, other)| scenario.skew(group, other.priority, interval));
-                let skew = others.min().unwrap_or(0);
-                skew.saturating_sub(interval.min(1_000 * MS)) + slack
+                Self::quickest(world, group, victim).saturating_sub(interval.min(1_000 * MS)) + slack
             }
             _ => 0,
         }
@@ -281,11 +308,7 @@ impl Order {
             return Ok(());
         }
         let outranks = victim.is_some_and(|victim| {
-            let rank = |node: usize| {
-                let priority = world.nodes[node].plan.members[group].map(|member| member.priority);
-                (priority, source(world, group, node))
-            };
-            rank(victim) > rank(active)
+            world.scenario.synced.with(group).any(|group| rank(world, group, victim) > rank(world, group, active))
         });
         if outranks && world.scenario.trial == Trial::FreezeBackup {
             return Ok(());

@@ -14,7 +14,7 @@ use super::packet::{self, Heard, LONGEST};
 use super::scenario::{GROUPS, LANS, NODES, Scenario};
 
 /// The agent's tables.
-pub type Store = Fixed<GROUPS, 16, LANS, 8, GROUPS>;
+pub type Store = Fixed<GROUPS, 16, LANS, 16, GROUPS, GROUPS>;
 
 /// A payload on the wire, with what the simulator knows of it.
 #[derive(Clone, Copy, Debug)]

@@ -7,6 +7,7 @@ use steadfast_core::agent::ChecksumMode;
 use steadfast_core::types::{Family, Version};
 
 use super::rng::Rng;
+use super::sync::Synced;
 
 /// Nodes at most; the client is endpoint number `NODES`.
 pub const NODES: usize = 5;
@@ -176,6 +177,8 @@ pub struct Scenario {
     pub seed: u64,
     /// The Virtual Routers.
     pub groups: Vec<Group>,
+    /// Those that form a sync group.
+    pub synced: Synced,
     /// The nodes.
     pub nodes: Vec<NodePlan>,
     /// The weather at first.
@@ -231,6 +234,9 @@ impl Scenario {
             crown(&mut rng, &mut nodes, group);
         }
 
+        // Apart, so that all else is what it would be without.
+        let synced = Synced::draw(&mut Rng::new(seed ^ 0x0601_0905), &groups, &mut nodes);
+
         let longest = longest(&nodes, unit);
         let begin = nodes.iter().map(|node| node.starts_at).max().unwrap_or(0);
         let whole_at = begin + rng.between(4, 12) * longest;
@@ -251,7 +257,7 @@ impl Scenario {
         let trial_length = rng.between(longest / 4, 7 * longest);
         let junk = rng.percent(25).then(|| rng.between(unit / 20 + 1, unit));
         let mut scenario =
-            Self { junk, seed, groups, nodes, weather, faults, whole_at, settled_at: 0, trial, trial_length };
+            Self { junk, seed, groups, synced, nodes, weather, faults, whole_at, settled_at: 0, trial, trial_length };
         scenario.settled_at = whole_at + scenario.settling();
         scenario
     }
@@ -266,8 +272,12 @@ impl Scenario {
     /// * the release of a planned stop, an interval or a second;
     /// * a second, where an address could not be put on, or was taken off, and it is tried again;
     /// * the lateness of the machines and the network.
+    ///
+    /// A sync group settles when its last member does. Where priorities are crossed, both of two groups may step
+    /// down once, and the one that is to have it all takes over a second time.
     pub fn settling(&self) -> u64 {
-        (0..self.groups.len()).map(|group| self.settling_of(group)).max().unwrap_or(0)
+        let longest = (0..self.groups.len()).map(|group| self.settling_of(group)).max().unwrap_or(0);
+        if self.synced.members().next().is_some() { 2 * longest } else { longest }
     }
 
     fn settling_of(&self, group: usize) -> u64 {
@@ -290,6 +300,21 @@ impl Scenario {
             + interval.min(1_000 * MS)
             + 20 * MS
             + 2 * self.slack()
+    }
+
+    /// Whether two nodes can each outrank the other in some member of a Virtual Router's sync group. Both may
+    /// step down then, and the group takes longer to move.
+    pub fn may_cross(&self, group: usize) -> bool {
+        let reloaded = self.faults.iter().any(|(_, fault)| matches!(fault, Fault::Reload(..)));
+        let differs = |node: &NodePlan| {
+            let mut members = self.synced.members().filter_map(|group| node.members[group]);
+            let base = members.next().map(|member| member.base);
+            members.any(|member| Some(member.base) != base)
+        };
+        let weighs = |node: &NodePlan| {
+            self.synced.members().filter_map(|group| node.members[group]?.weight).any(|weight| weight != 0)
+        };
+        self.synced.has(group) && (reloaded || self.nodes.iter().any(|node| differs(node) || weighs(node)))
     }
 
     /// The longest Advertisement_Interval of a Virtual Router's members.

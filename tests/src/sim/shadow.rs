@@ -22,6 +22,9 @@ use super::scenario::{MS, Member, skew};
 /// A rule that was broken, and how.
 pub type Broken = (&'static str, String);
 
+/// What the judge of a sync group says: the Virtual Router that a rule was broken in, and the rule.
+pub type Verdict = Result<(), (usize, Broken)>;
+
 /// At most this often does a router answer a lower priority in a second.
 const ANSWERS: u64 = 10;
 const ANSWER_SPACING: u64 = 200 * MS;
@@ -42,6 +45,8 @@ pub struct Shadow {
     pub state: State,
     member: Member,
     version: Version,
+    /// It is in a sync group.
+    grouped: bool,
     started: u64,
     /// A tracker keeps it out.
     barred: bool,
@@ -51,9 +56,17 @@ pub struct Shadow {
     hold_until: Option<u64>,
     followed: bool,
     patient: bool,
+    /// The Active_Down_Timer has fired, and the sync group is waited for.
+    ready: bool,
+    /// Its sync group has just lost, at another member than its first.
+    lost_elsewhere: bool,
+    /// And to one of less right here: it listens an interval longer.
+    crossed: bool,
     // Active.
     sent: Option<u64>,
     answer_by: Option<u64>,
+    /// When a rival of less right was last heard.
+    rival_at: Option<u64>,
     allowance: Allowance,
     // What is held, and when an acquisition may follow an acquisition.
     last: Option<(bool, Generation)>,
@@ -67,11 +80,12 @@ pub struct Shadow {
 
 impl Shadow {
     /// The judge of `member`, which may begin at `start`.
-    pub fn new(member: Member, version: Version, start: u64) -> Self {
+    pub fn new(member: Member, version: Version, start: u64, grouped: bool) -> Self {
         Self {
             state: State::Initialize,
             member,
             version,
+            grouped,
             started: start,
             barred: false,
             learned: member.interval(),
@@ -79,8 +93,12 @@ impl Shadow {
             hold_until: None,
             followed: false,
             patient: false,
+            ready: false,
+            lost_elsewhere: false,
+            crossed: false,
             sent: None,
             answer_by: None,
+            rival_at: None,
             allowance: Allowance::default(),
             last: None,
             again: true,
@@ -93,6 +111,11 @@ impl Shadow {
 
     fn down_interval(&self) -> u64 {
         3 * self.learned + self.skew()
+    }
+
+    /// How much longer it listens because priorities are crossed.
+    fn longer(&self) -> u64 {
+        if self.crossed { self.member.interval() } else { 0 }
     }
 
     fn skew(&self) -> u64 {
@@ -112,12 +135,16 @@ impl Shadow {
         self.hold_until = None;
         self.followed = false;
         self.patient = false;
+        self.ready = false;
+        self.lost_elsewhere = false;
+        self.crossed = false;
         self.answer_by = None;
     }
 
     fn active(&mut self, now: u64) {
         self.state = State::Active;
         self.sent = None;
+        self.rival_at = None;
         self.answer_by = Some(now);
         self.allowance = Allowance::default();
         self.again = true;
@@ -143,16 +170,24 @@ impl Shadow {
     pub fn heard(&mut self, now: u64, heard: Heard, outranks: bool) {
         match self.state {
             State::Initialize => {}
-            State::Backup => self.heard_as_backup(now, heard),
+            State::Backup => self.heard_as_backup(now, heard, outranks),
             State::Active => self.heard_as_active(now, heard, outranks),
         }
     }
 
-    fn heard_as_backup(&mut self, now: u64, heard: Heard) {
+    fn heard_as_backup(&mut self, now: u64, heard: Heard, outranks: bool) {
         let Member { priority, preempt, preempt_delay, .. } = self.member;
         if heard.priority == 0 {
             self.down_at = self.down_at.min(now + self.skew());
             return;
+        }
+        if self.lost_elsewhere || self.crossed {
+            let was = std::mem::replace(
+                &mut self.crossed,
+                heard.priority < priority || (heard.priority == priority && !outranks),
+            );
+            self.lost_elsewhere = false;
+            self.down_at += if was { 0 } else { self.longer() };
         }
         if heard.priority < priority && (preempt || priority == 255) {
             let until = *self.hold_until.get_or_insert(now + preempt_delay);
@@ -164,11 +199,12 @@ impl Shadow {
             self.hold_until = None;
         }
         self.patient = false;
+        self.ready = false;
         self.followed = true;
         if self.version == Version::V3 {
             self.learned = heard.interval;
         }
-        self.down_at = now + self.down_interval();
+        self.down_at = now + self.down_interval() + self.longer();
     }
 
     fn heard_as_active(&mut self, now: u64, heard: Heard, outranks: bool) {
@@ -183,6 +219,7 @@ impl Shadow {
             self.allowance = Allowance { farewells: self.forms(), resignations: 0 };
             self.allow(now, 1);
         } else {
+            self.rival_at = Some(now);
             let lately = self.sent.is_some_and(|sent| now < sent + ANSWER_SPACING);
             self.owe(if lately { now + ANSWER_SPACING } else { now });
         }
@@ -198,7 +235,7 @@ impl Shadow {
         let before = self.skew();
         self.member = self.member.tracked(up);
         if self.state == State::Backup {
-            let longest = now + self.down_interval();
+            let longest = now + self.down_interval() + self.longer();
             self.down_at = (self.down_at + self.skew()).saturating_sub(before).min(longest);
         }
         self.barred = self.member.can_fail() && !up;
@@ -215,12 +252,18 @@ impl Shadow {
         let was_owner = std::mem::replace(&mut self.member, member).base == 255;
         match self.state {
             State::Initialize => {}
+            State::Backup if member.base == 255 && !was_owner && self.grouped => self.ready = true,
             State::Backup if member.base == 255 && !was_owner => self.active(now),
+            State::Backup if member.base != 255 && was_owner && self.ready => {
+                let (learned, followed) = (self.learned, self.followed);
+                self.backup(now, learned);
+                self.followed = followed;
+            }
             State::Backup => {
                 if !self.followed {
                     self.learned = member.interval();
                 }
-                let longest = now + self.down_interval();
+                let longest = now + self.down_interval() + self.longer();
                 self.down_at = (self.down_at + self.skew()).saturating_sub(before).min(longest);
             }
             State::Active => {
@@ -255,16 +298,22 @@ impl Shadow {
         Err(("state", format!("the rules demand {:?}, it is {actual:?}", self.state)))
     }
 
-    /// It left Initialize.
-    fn begun(&mut self, now: u64, actual: State) -> Result<(), Broken> {
+    /// It may leave Initialize.
+    fn may_begin(&mut self, now: u64) -> Result<(), Broken> {
         if now < self.started {
             return Err(("startup-delay", format!("begun {} us too early", self.started - now)));
         }
         if self.barred {
-            return Err(("tracker", format!("begun as {actual:?} while its tracker is down")));
+            return Err(("tracker", "begun while its tracker is down".into()));
         }
         // A cable that is out and in again before anything was sent: nobody could have heard it.
         self.allowance = Allowance::default();
+        Ok(())
+    }
+
+    /// It left Initialize.
+    fn begun(&mut self, now: u64, actual: State) -> Result<(), Broken> {
+        self.may_begin(now)?;
         let owner = self.member.priority == 255;
         match actual {
             State::Backup if !owner => self.backup(now, self.member.interval()),
@@ -302,6 +351,58 @@ impl Shadow {
             }
             _ => Err(("takeover-too-late", format!("{actual:?} {late} us after Active_Down_Interval"))),
         }
+    }
+
+    // For the judge of a sync group.
+
+    /// Whether it would take over.
+    pub fn is_ready(&self) -> bool {
+        self.state == State::Backup && self.ready
+    }
+
+    /// It left Initialize together with its sync group: an owner, too, as Backup.
+    pub fn begin_in_group(&mut self, now: u64) -> Result<(), Broken> {
+        self.may_begin(now)?;
+        self.backup(now, self.member.interval());
+        self.ready = self.member.base == 255;
+        Ok(())
+    }
+
+    /// Its deadlines are looked at.
+    pub fn fire(&mut self, now: u64) {
+        if self.state != State::Backup || self.ready || now < self.down_at {
+            return;
+        }
+        if now - self.down_at > self.learned && !self.patient {
+            self.patient = true;
+            self.down_at = now + self.learned;
+        } else {
+            self.ready = true;
+        }
+    }
+
+    /// It takes over with its sync group.
+    pub fn take_over(&mut self, now: u64) {
+        self.active(now);
+    }
+
+    /// It steps down because another member of its sync group did.
+    pub fn dragged(&mut self, now: u64, by_first: bool) {
+        let rival = self.rival_at.is_some_and(|at| now - at <= self.member.interval());
+        self.backup(now, self.member.interval());
+        self.lost_elsewhere = !by_first && !rival;
+        self.crossed = !by_first && rival;
+        self.down_at += self.longer();
+        self.allowance = Allowance { farewells: self.forms(), resignations: 0 };
+        self.allow(now, 1);
+    }
+
+    /// Compares with the state that the core shows.
+    pub fn agrees(&self, actual: State) -> Result<(), Broken> {
+        if actual == self.state {
+            return Ok(());
+        }
+        Err(("state", format!("the rules demand {:?}, it is {actual:?}", self.state)))
     }
 
     /// It sends an Advertisement.
