@@ -35,7 +35,8 @@ pub fn recorded() -> Vec<Recorded> {
     all
 }
 
-fn bytes(hex: &str) -> Vec<u8> {
+/// Bytes that are written as hex.
+pub fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u32> = hex.chars().map(|digit| digit.to_digit(16).expect("hex digits")).collect();
     digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("a byte")).collect()
 }
