@@ -8,7 +8,7 @@
 mod glob;
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -95,32 +95,37 @@ pub fn read(file: &Path) -> Result<Source, (Place, String)> {
 }
 
 fn read_main(file: &Path) -> Result<Vec<u8>, String> {
-    let cannot = |error| format!("the file cannot be read: {error}");
     // It may be a pipe.
-    read_bounded(File::open(file).map_err(cannot)?, MOST_BYTES)
+    let opened = File::open(file).map_err(cannot_read)?;
+    read_bounded(opened, MOST_BYTES)?.ok_or(format!("the file is larger than {} MiB", MOST_BYTES >> 20))
 }
 
-/// Opens a file that a configuration names; never waits, and takes nothing but files.
+/// Opens a file that a configuration names; never waits, and touches nothing but files.
 ///
 /// # Errors
-/// Those of the system; `InvalidInput` for a directory, a pipe and the like.
+/// Those of the system; `InvalidInput` for a directory, a pipe, a device and the like.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // Opening a pipe would wait for its writer.
+    let regular = |known: Metadata| {
+        let is_none = || io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+        known.is_file().then_some(()).ok_or_else(is_none)
+    };
+    // Already to open a device may do something.
+    regular(fs::metadata(path)?)?;
+    // If it has become a pipe since, opening it does not wait for its writer.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"))
-    }
+    regular(file.metadata()?)?;
+    Ok(file)
 }
 
-fn read_bounded(file: File, most: u64) -> Result<Vec<u8>, String> {
+/// The bytes of a file; `None` if there are more than `most`.
+fn read_bounded(file: File, most: u64) -> Result<Option<Vec<u8>>, String> {
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| format!("the file cannot be read: {error}"))?;
-    if bytes.len() as u64 > most {
-        return Err(format!("the configuration is larger than {} MiB", MOST_BYTES >> 20));
-    }
-    Ok(bytes)
+    file.take(most + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
+fn cannot_read(error: io::Error) -> String {
+    format!("the file cannot be read: {error}")
 }
 
 fn utf8(bytes: Vec<u8>) -> Result<String, (Place, String)> {
@@ -172,7 +177,7 @@ struct Expansion {
 
 impl Expansion {
     fn new(file: &Path, text: String, bytes_left: u64) -> Self {
-        let identity = std::fs::metadata(file).map_or((0, 0), |known| (known.dev(), known.ino()));
+        let identity = fs::metadata(file).map_or((0, 0), |known| (known.dev(), known.ino()));
         let main = Open::new(None, text, file, identity);
         let lines = Lines { files: Vec::new(), runs: vec![Run { first: 1, line: 1, file: None }] };
         Self {
@@ -194,8 +199,8 @@ impl Expansion {
                     let message = format!("`{}` is not included: {problem}", Short(&path.to_string_lossy()));
                     self.problem(place, Severity::Error, message);
                 }
-            } else if let Some(line) = current.next_line() {
-                self.line(&line);
+            } else if let Some(piece) = current.next_piece() {
+                self.piece(&piece);
             } else {
                 self.open.pop();
                 self.begin_run();
@@ -212,17 +217,21 @@ impl Expansion {
         }
     }
 
-    /// Takes a line of the innermost file.
-    fn line(&mut self, line: &str) {
-        self.count = self.count.saturating_add(1);
+    /// Takes a piece of the innermost file: whole lines, of which only the last may include something.
+    fn piece(&mut self, piece: &str) {
+        let last = piece.trim_end_matches('\n').rfind('\n').map_or(0, |end| end + 1);
+        let (before, line) = piece.split_at(last);
         let Some((place, include)) = Include::read(line) else {
-            self.text.push_str(line);
-            if !line.ends_with('\n') {
+            self.text.push_str(piece);
+            if !piece.ends_with('\n') {
                 self.text.push('\n');
             }
+            self.count = self.count.saturating_add(lines_in(piece));
             return;
         };
+        self.text.push_str(before);
         self.text.push('\n');
+        self.count = self.count.saturating_add(lines_in(before)).saturating_add(1);
         let place = Place { line: self.count, column: place.column };
         match include {
             Err(problem) => self.problem(place, Severity::Error, problem),
@@ -275,14 +284,14 @@ impl Expansion {
     }
 
     fn open_included(&self, path: &Path) -> Result<Included, String> {
-        let cannot = |error| format!("the file cannot be read: {error}");
-        let file = open(path).map_err(cannot)?;
-        let known = file.metadata().map_err(cannot)?;
+        let file = open(path).map_err(cannot_read)?;
+        let known = file.metadata().map_err(cannot_read)?;
         let identity = (known.dev(), known.ino());
         if self.open.iter().any(|outer| outer.identity == identity) {
             return Err("it would include itself".into());
         }
-        let bytes = read_bounded(file, self.bytes_left)?;
+        let too_large = || format!("all files together are larger than {} MiB", MOST_BYTES >> 20);
+        let bytes = read_bounded(file, self.bytes_left)?.ok_or_else(too_large)?;
         let text = utf8(bytes).map_err(|(place, problem)| format!("{place}: {problem}"))?;
         Ok(Included { text, identity })
     }
@@ -300,14 +309,20 @@ impl Open {
         Self { file, text, offset, line: 1, directory, identity, wanted: VecDeque::new(), place: Place::START }
     }
 
-    /// The next line, with its end if it has one.
-    fn next_line(&mut self) -> Option<String> {
+    /// The lines up to the next one that may include something, that one included.
+    fn next_piece(&mut self) -> Option<String> {
         let rest = self.text.get(self.offset..).filter(|rest| !rest.is_empty())?;
-        let line = rest.split_inclusive('\n').next()?.to_owned();
-        self.offset += line.len();
-        self.line = self.line.saturating_add(1);
-        Some(line)
+        let found = rest.find("include").and_then(|at| rest.get(at..)?.find('\n').map(|end| at + end + 1));
+        let piece = rest.get(..found.unwrap_or(rest.len()))?.to_owned();
+        self.offset += piece.len();
+        self.line = self.line.saturating_add(lines_in(&piece));
+        Some(piece)
     }
+}
+
+/// How many lines a text has, the last one with or without its end.
+fn lines_in(text: &str) -> u32 {
+    u32::try_from(text.lines().count()).unwrap_or(u32::MAX)
 }
 
 /// A line that includes something.

@@ -6,18 +6,19 @@ use std::path::{Path, PathBuf};
 
 use steadfast_core::config::Severity;
 use steadfast_linux::check::Findings;
-use steadfast_linux::plan::{self, Plan};
+use steadfast_linux::plan::{self, Loaded, Plan};
+
+/// The fixtures, as the tests of this package are run.
+const FOLDER: &str = "configs";
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER)
 }
 
 /// The plan of a fixture and its findings.
 fn read(name: &str) -> (Plan, Findings) {
-    let text = fs::read(folder().join(name)).unwrap();
-    let mut findings = Findings::new(Path::new(name));
-    let plan = plan::parse(&text, &mut findings).unwrap();
-    (plan, findings)
+    let Loaded { plan, findings } = plan::load(&Path::new(FOLDER).join(name));
+    (plan.unwrap(), findings)
 }
 
 fn names(plan: &Plan) -> Vec<&str> {
@@ -35,7 +36,7 @@ fn every_fixture_has_exactly_its_findings() {
         seen += 1;
         let mut text = Vec::new();
         read(&name).1.write_text(&mut text).unwrap();
-        let text = String::from_utf8(text).unwrap();
+        let text = String::from_utf8(text).unwrap().replace(&format!("{FOLDER}/"), "");
         let expected_path = folder().join(format!("{stem}.findings"));
         if bless {
             fs::write(expected_path, text).unwrap();
@@ -43,7 +44,7 @@ fn every_fixture_has_exactly_its_findings() {
             wrong.push(format!("{name}:\n{text}"));
         }
     }
-    assert!(seen >= 18, "{seen} fixtures found");
+    assert!(seen >= 24, "{seen} fixtures found");
     assert!(wrong.is_empty(), "other findings than recorded:\n{}", wrong.join("\n"));
 }
 

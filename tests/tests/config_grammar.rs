@@ -12,6 +12,7 @@ use steadfast_core::time::Duration;
 use steadfast_core::types::{Family, Version};
 use steadfast_core::wire::advertisement::Authentication;
 use steadfast_linux::check::{self, Findings};
+use steadfast_linux::cli::CheckOptions;
 use steadfast_linux::plan::{self, Plan, PlannedRouter};
 use steadfast_linux::source;
 
@@ -193,14 +194,31 @@ fn every_keyword_that_is_called_supported_is_acted_upon() {
         (Vocabulary::Global, "global_defs {"),
         (Vocabulary::Instance, "vrrp_instance A {"),
         (Vocabulary::Authentication, "vrrp_instance A {\nauthentication {"),
+        (Vocabulary::VirtualServer, "virtual_server 192.0.2.1 80 {"),
+        (Vocabulary::RealServer, "virtual_server 192.0.2.1 80 {\nreal_server 192.0.2.1 80 {"),
+        (Vocabulary::Checker, "virtual_server 192.0.2.1 80 {\nreal_server 192.0.2.1 80 {\nSSL_GET {"),
+        (Vocabulary::Url, "virtual_server 192.0.2.1 80 {\nreal_server 192.0.2.1 80 {\nHTTP_GET {\nurl {"),
+        (Vocabulary::Ssl, "SSL {"),
+        (Vocabulary::TrackFile, "track_file a {"),
     ] {
         for keyword in vocabulary.keywords() {
-            let (_, messages) = read(&format!("{open}\n{} 1\n}}\n}}\n", keyword.name));
+            let (_, messages) = read(&format!("{open}\n{} 1\n}}\n}}\n}}\n}}\n", keyword.name));
             let said =
                 |text: &str| messages.iter().any(|message| message.contains(text) && message.contains(keyword.name));
             assert_eq!(said("not supported yet"), keyword.support == Support::NotYet, "{}: {messages:?}", keyword.name);
             assert!(!said("unknown keyword"), "{}", keyword.name);
         }
+    }
+    let kinds = ["SSL_GET", "SMTP_CHECK", "DNS_CHECK", "UDP_CHECK", "MISC_CHECK", "FILE_CHECK"];
+    for keyword in Vocabulary::Checker.keywords() {
+        let taken = |kind: &&str| {
+            let text = format!(
+                "virtual_server 192.0.2.1 80 {{\nreal_server 192.0.2.1 80 {{\n{kind} {{\n{}\n}}\n}}\n}}\n",
+                keyword.name
+            );
+            !read(&text).1.iter().any(|message| message.contains("does not take it"))
+        };
+        assert!(kinds.iter().any(taken), "{}", keyword.name);
     }
 }
 
@@ -220,7 +238,8 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
 
 fn check(path: &Path, strict: bool, json: bool) -> (u8, String) {
     let mut out = Vec::new();
-    let status = check::run(path, strict, json, &mut out).unwrap();
+    let options = CheckOptions { config: None, strict, json, live: false };
+    let status = check::run(path, &options, &mut out).unwrap();
     (status, String::from_utf8(out).unwrap())
 }
 

@@ -1,6 +1,7 @@
 //! The configuration grammar on texts that nobody would write: it ends soon, says what it has to say in
 //! bounded memory, and never panics.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -74,6 +75,55 @@ const SOUP: &[&str] = &[
     "unicast_peer",
     "include",
     "virtual_server",
+    "virtual_server_group",
+    "group",
+    "fwmark",
+    "192.0.2.1-20",
+    "10.0.0.0/8",
+    "real_server",
+    "sorry_server",
+    "protocol",
+    "TCP",
+    "UDP",
+    "80",
+    "lb_kind",
+    "TUN",
+    "type",
+    "gue",
+    "port",
+    "DR",
+    "lvs_sched",
+    "mh",
+    "mh-port",
+    "quorum",
+    "hysteresis",
+    "weight",
+    "delay_loop",
+    "retry",
+    "TCP_CHECK",
+    "HTTP_GET",
+    "SSL_GET",
+    "url",
+    "path",
+    "/",
+    "status_code",
+    "200-299",
+    "regex",
+    "(a|b$)*",
+    "UDP_CHECK",
+    "payload",
+    "ab1",
+    "MISC_CHECK",
+    "misc_path",
+    "/bin/true 'a b",
+    "FILE_CHECK",
+    "track_file",
+    "SMTP_CHECK",
+    "host",
+    "lvs_sync_daemon",
+    "lvs_timeouts",
+    "persistence_granularity",
+    "255.255.0.0",
     "notify_master",
     "script",
     "script \"a 'b",
@@ -104,6 +154,22 @@ fn whole(bytes: &[u8]) -> (Option<Plan>, Findings) {
         assert_eq!(Family::of(&protocol.group), protocol.family);
         assert!(protocol.source.is_none_or(|source| Family::of(&source) == protocol.family));
         assert!(!router.name.is_empty() && (1..=15).contains(&router.interface.len()));
+    }
+    let mut keys = HashSet::new();
+    for service in plan.iter().flat_map(|plan| &plan.lvs.services) {
+        assert!(!service.keys.is_empty() && service.keys.iter().all(|key| keys.insert(*key)));
+        let total: u64 = service.servers.iter().map(|server| u64::from(server.weight)).sum();
+        assert!(u64::from(service.quorum) <= total && service.hysteresis < service.quorum.max(1));
+        assert!(!service.servers.is_empty() || service.sorry.is_some());
+        let servers: HashSet<_> = service.servers.iter().map(|server| server.key).collect();
+        assert_eq!(servers.len(), service.servers.len());
+        assert!(service.persistence.is_some() || service.keys.iter().all(|key| !key.to_string().ends_with(":0")));
+        for check in service.servers.iter().flat_map(|server| &server.checks) {
+            assert!(
+                check.timing.delay_loop.as_micros() >= 10_000 && check.timing.connect_timeout.as_micros() >= 10_000
+            );
+            assert!(check.source.is_none_or(|source| source.is_ipv4() == check.target.is_ipv4()));
+        }
     }
     (plan, findings)
 }
@@ -278,6 +344,47 @@ fn four_thousand_instances_are_read_in_bounded_time() {
     let (time, plan, findings) = timed(&text);
     assert!(time < SOON, "{time:?}");
     assert_eq!((plan.unwrap().routers.len(), findings.iter().count()), (4096, 0));
+}
+
+#[test]
+fn the_largest_groups_and_lists_of_servers_take_bounded_time_and_memory() {
+    let huge = 1 << 20;
+    let service = |number: usize| {
+        format!("virtual_server group G {{\nprotocol TCP\nreal_server 10.0.0.1 {}\n}}\n", number % 60_000 + 1)
+    };
+    let services: String = (0..huge / 80).map(service).collect();
+    let wide = format!("virtual_server_group G {{\n{}}}\n{services}", "10.0.0.0/8 80\n".repeat(1000));
+    let many = format!("virtual_server_group G {{\n{}}}\n{services}", "192.0.2.1 80\n".repeat(90_000));
+    let six = format!("virtual_server_group G {{\n::/0 80\n{}}}\n{services}", "::-ffff 80\n".repeat(1000));
+    let inside = |text: &str| format!("virtual_server 192.0.2.1 80 {{\nreal_server 10.0.0.1 80 {{\n{text}");
+    let checks = inside(&"TCP_CHECK {\n}\n".repeat(huge / 15));
+    let hosts = inside(&format!("SMTP_CHECK {{\nhelo_name {}\n{}", "x".repeat(250), "host {\n}\n".repeat(huge / 9)));
+    let statuses = inside(&format!("HTTP_GET {{\nurl {{\nstatus_code {}", "100-599 101-300 ".repeat(huge / 16)));
+    let expression = inside(&format!("HTTP_GET {{\nurl {{\nregex \"{}\"\n", "(a|b){1000}".repeat(huge / 11)));
+    let expressions =
+        inside(&format!("HTTP_GET {{\n{}", "url {\npath /\nregex \"((a|b){1000}){1000}\"\n}\n".repeat(2000)));
+    let bytes = inside(&format!("UDP_CHECK {{\npayload {}", "ab ".repeat(huge / 3)));
+    let name = format!("virtual_server group {} {{\n}}\n", "x".repeat(huge));
+    for text in [wide, many, six, checks, hosts, statuses, expression, expressions, bytes, name] {
+        let (time, ..) = timed(&text);
+        assert!(time < SOON, "{time:?} for {:?}...", &text[..80]);
+    }
+}
+
+#[test]
+fn four_thousand_virtual_servers_are_read_in_bounded_time() {
+    let mut text = String::new();
+    for number in 0..4096 {
+        let (high, low) = (number / 256, number % 256);
+        write!(text, "virtual_server 10.1.{high}.{low} 80 {{\nprotocol TCP\nlvs_sched rr\n").unwrap();
+        for server in 1..=4 {
+            writeln!(text, "real_server 10.2.{high}.{server} 80 {{\nTCP_CHECK {{\nconnect_timeout 3\n}}\n}}").unwrap();
+        }
+        text += "}\n";
+    }
+    let (time, plan, findings) = timed(&text);
+    assert!(time < SOON, "{time:?}");
+    assert_eq!((plan.unwrap().lvs.services.len(), findings.iter().count()), (4096, 0));
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub fn read(text: &str, findings: &mut Findings) -> LvsPlan {
         }
     }
     let sync_daemon = definitions.sync_daemon(&mut reader);
-    let scripts = Scripts::new(&definitions.globals, &mut reader);
+    let scripts = Scripts::new(&definitions.globals);
     let mut services = Services::new(&definitions, scripts);
     let mut file = Block::file(text);
     while has_services && let Some(statement) = file.next(&mut |_| {}) {

@@ -72,7 +72,8 @@ struct MiscDraft {
     script: Option<Unchecked>,
     timeout: Option<Duration>,
     dynamic: bool,
-    user: Option<(u32, u32)>,
+    /// `Some(None)`: given, but wrong.
+    user: Option<Option<(u32, u32)>>,
 }
 
 impl CheckDraft {
@@ -256,7 +257,7 @@ impl Block {
         match (&mut self.kind, keyword) {
             (KindDraft::Http(http), _) => return http.read(keyword, statement, reader),
             (KindDraft::Udp(udp), _) => return udp.read(keyword, statement, reader),
-            (KindDraft::Smtp { helo }, "helo_name") => *helo = reader.text(statement, "a host name"),
+            (KindDraft::Smtp { helo }, "helo_name") => *helo = reader.host(statement),
             (KindDraft::Smtp { .. }, "host") => {
                 reader.flag(statement);
                 let mut host = Connection::default();
@@ -278,7 +279,7 @@ impl Block {
             (KindDraft::Misc(misc), "misc_path") => misc.script = scripts.read(statement, After::Arguments, reader),
             (KindDraft::Misc(misc), "misc_timeout") => misc.timeout = reader.time(statement).or(misc.timeout),
             (KindDraft::Misc(misc), "misc_dynamic") => misc.dynamic = reader.flag(statement),
-            (KindDraft::Misc(misc), "user") => misc.user = scripts.user(statement, statement.words, reader),
+            (KindDraft::Misc(misc), "user") => misc.user = Some(scripts.user(statement, statement.words, reader)),
             (KindDraft::File { name, .. }, "track_file") => {
                 let place = statement.keyword.place;
                 *name = reader.text(statement, "the name of a track_file").map(|name| (place, name));
@@ -327,7 +328,9 @@ impl KindDraft {
                     missing(reader, "misc_path", "a program");
                     return None;
                 };
-                unchecked.script.user = user;
+                if let Some(user) = user {
+                    unchecked.script.user = Some(user?);
+                }
                 let script = scripts.settle(unchecked, reader)?;
                 // The time is inherited.
                 Some(CheckKind::Misc { script, timeout: Duration::ZERO, dynamic })

@@ -43,7 +43,7 @@ impl Common {
             "warmup" => self.warmup = reader.delay(statement).or(self.warmup),
             "connect_timeout" => self.connect_timeout = reader.time(statement).or(self.connect_timeout),
             "alpha" => self.alpha = reader.switch(statement).or(self.alpha),
-            "virtualhost" => self.virtualhost = reader.text(statement, "a host name").or(self.virtualhost.take()),
+            "virtualhost" => self.virtualhost = reader.host(statement).or(self.virtualhost.take()),
             _ => return false,
         }
         true

@@ -14,6 +14,9 @@ use pattern::PatternDraft;
 /// The status codes of an answer that is as it should be, unless told otherwise.
 const GOOD: (u16, u16) = (200, 299);
 
+/// The longest path, in bytes.
+const MOST_PATH: usize = 1024;
+
 /// What the block says.
 pub(super) struct HttpDraft {
     is_tls: bool,
@@ -45,9 +48,9 @@ impl HttpDraft {
                 let used = Used::Nothing;
                 self.version = reader.defaulted(statement, "1.0, 1.0C or 1.1", used, parse).unwrap_or(self.version);
             }
-            "virtualhost" => self.host = host(statement, reader),
+            "virtualhost" => self.host = reader.host(statement),
             "enable_sni" if self.is_tls => self.enable_sni = reader.switch(statement).unwrap_or(self.enable_sni),
-            "sni_name" if self.is_tls => self.sni_name = host(statement, reader),
+            "sni_name" if self.is_tls => self.sni_name = reader.host(statement),
             _ => return false,
         }
         true
@@ -57,26 +60,28 @@ impl HttpDraft {
         reader.flag(statement);
         let mut path = None;
         let mut url = UrlCheck { path: String::new(), host: None, status: Vec::new(), digest: None, pattern: None };
+        let mut good = [false; CODES];
         let mut pattern = PatternDraft::default();
-        reader.block(statement, Vocabulary::Url, |keyword, entry, reader| match keyword {
+        let has_block = reader.block(statement, Vocabulary::Url, |keyword, entry, reader| match keyword {
             "path" => {
                 // What would end the request's first line.
                 let parse = |text: &str| {
-                    let plain = text.starts_with('/') && !text.contains(|c: char| c.is_control() || c == ' ');
-                    plain.then(|| text.to_owned())
+                    let plain = text.chars().all(|c| !c.is_control() && c != ' ');
+                    (text.starts_with('/') && text.len() <= MOST_PATH && plain).then(|| text.to_owned())
                 };
                 path = reader.required(entry, "a path from its /, without blanks", parse).or(path.take());
                 path.get_or_insert_default();
             }
             "digest" => url.digest = reader.required(entry, "an MD5 digest: 32 hexadecimal digits", digest),
-            "status_code" => statuses(entry, &mut url.status, reader),
-            "virtualhost" => url.host = host(entry, reader),
+            "status_code" => statuses(entry, &mut good, reader),
+            "virtualhost" => url.host = reader.host(entry),
             _ => pattern.read(keyword, entry, reader),
         });
-        if path.is_none() {
+        if path.is_none() && has_block {
             let message = Message::MissingKeyword { keyword: "path", expected: "a path from its /" };
             reader.error(statement.keyword.place, message);
         }
+        url.status = ranges(&good);
         if url.status.is_empty() {
             url.status.push(GOOD);
         }
@@ -115,15 +120,6 @@ pub(super) fn inherit(http: &mut HttpCheck, virtualhost: Option<&str>) {
     }
 }
 
-/// The name of a host as it stands in a header.
-fn host(statement: &Statement<'_>, reader: &mut Reader<'_>) -> Option<String> {
-    let parse = |text: &str| {
-        let plain = !text.is_empty() && !text.contains(|c: char| c.is_control() || c == ' ');
-        plain.then(|| text.to_owned())
-    };
-    reader.required(statement, "a host name", parse)
-}
-
 fn digest(text: &str) -> Option<[u8; 16]> {
     let mut digest = [0; 16];
     if text.len() != 32 || !text.is_ascii() {
@@ -137,8 +133,14 @@ fn digest(text: &str) -> Option<[u8; 16]> {
     Some(digest)
 }
 
+/// How many status codes there may be, 0 included.
+const CODES: usize = 600;
+
+/// Which status codes are good.
+type Statuses = [bool; CODES];
+
 /// `status_code 200 300-399 …`; a wrong one has no effect, as in keepalived.
-fn statuses(statement: &Statement<'_>, ranges: &mut Vec<(u16, u16)>, reader: &mut Reader<'_>) {
+fn statuses(statement: &Statement<'_>, good: &mut Statuses, reader: &mut Reader<'_>) {
     const EXPECTED: &str = "status codes from 100 to 599, or ranges of them";
     let keyword = "status_code";
     let code = |text: &str| text.parse::<u16>().ok().filter(|code| (100..=599).contains(code));
@@ -149,9 +151,8 @@ fn statuses(statement: &Statement<'_>, ranges: &mut Vec<(u16, u16)>, reader: &mu
         let (first, last) = word.text.split_once('-').unwrap_or((word.text, word.text));
         match (code(first), code(last)) {
             (Some(first), Some(last)) if first <= last => {
-                let range = (first, last);
-                if !ranges.contains(&range) {
-                    ranges.push(range);
+                if let Some(range) = good.get_mut(usize::from(first)..=usize::from(last)) {
+                    range.fill(true);
                 }
             }
             _ => {
@@ -161,4 +162,16 @@ fn statuses(statement: &Statement<'_>, ranges: &mut Vec<(u16, u16)>, reader: &mu
             }
         }
     }
+}
+
+/// The ranges of codes that follow each other.
+fn ranges(good: &Statuses) -> Vec<(u16, u16)> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for (code, _) in (0..).zip(good).filter(|(_, good)| **good) {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == code => *last = code,
+            _ => ranges.push((code, code)),
+        }
+    }
+    ranges
 }

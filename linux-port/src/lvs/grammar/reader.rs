@@ -15,6 +15,12 @@ use crate::check::Findings;
 /// The longest time that keepalived reads, in seconds.
 const MOST_SECONDS: u32 = 4294;
 
+/// The longest text, in bytes.
+const MOST_TEXT: usize = 1024;
+
+/// The longest name of a host, with a port, in bytes.
+const MOST_HOST: usize = 260;
+
 /// Takes what there is to say; remembers whether there was an error since [`Reader::begin`].
 pub(super) struct Reader<'r> {
     findings: &'r mut Findings,
@@ -69,18 +75,19 @@ impl<'r> Reader<'r> {
         result
     }
 
-    /// Visits the statements of a block that we act upon; without a block there is an error.
+    /// Visits the statements of a block that we act upon; without a block there is an error, and `false`.
     pub(super) fn block<'a>(
         &mut self,
         statement: &Statement<'a>,
         vocabulary: Vocabulary,
         mut visit: impl FnMut(&'static str, &Statement<'a>, &mut Self),
-    ) {
+    ) -> bool {
         self.entries(statement, "a block, { to }", |entry, reader| {
             if let Some(keyword) = reader.core(|log| config::known(vocabulary, entry, log)) {
                 visit(keyword, entry, reader);
             }
         });
+        statement.body.is_some()
     }
 
     /// Visits the statements of a block, whatever they are.
@@ -138,9 +145,16 @@ impl<'r> Reader<'r> {
         self.core(|log| value::defaulted(statement, expected, used, parse, log))
     }
 
-    /// A text that may not be empty.
+    /// A text that is neither empty nor longer than a line of keepalived's.
     pub(super) fn text(&mut self, statement: &Statement<'_>, expected: &'static str) -> Option<String> {
-        self.required(statement, expected, |text| (!text.is_empty()).then(|| text.to_owned()))
+        self.required(statement, expected, |text| (1..=MOST_TEXT).contains(&text.len()).then(|| text.to_owned()))
+    }
+
+    /// The name of a host as it may stand in a header.
+    pub(super) fn host(&mut self, statement: &Statement<'_>) -> Option<String> {
+        let plain = |text: &str| text.len() <= MOST_HOST && text.chars().all(|c| !c.is_control() && c != ' ');
+        let parse = |text: &str| (!text.is_empty() && plain(text)).then(|| text.to_owned());
+        self.required(statement, "the name of a host", parse)
     }
 
     /// A number; a wrong one has no effect.

@@ -7,10 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use steadfast_core::config::Place;
 use steadfast_core::config::diagnostic::Short;
 use steadfast_core::config::lexer::unescape;
 use steadfast_core::config::statement::{Statement, Word};
+use steadfast_core::config::{Message, Place};
 
 use super::super::plan::Script;
 use super::accounts::Accounts;
@@ -42,19 +42,26 @@ pub(super) struct Unchecked {
 /// How scripts are run.
 pub(super) struct Scripts {
     accounts: OnceCell<Accounts>,
-    /// `script_user`; `Err` if it is wrong: nobody else may run what it should.
-    user: Result<Option<(u32, u32)>, ()>,
+    /// `script_user` as it is written: where, the user, and the group if one is named.
+    script_user: Option<(Place, String, Option<String>)>,
+    /// Who that is, once somebody wants to know; `Err` if nobody: then no one else may run what they should.
+    user: OnceCell<Result<Option<(u32, u32)>, ()>>,
     /// `enable_script_security`.
     secure: bool,
 }
 
 impl Scripts {
-    pub(super) fn new(globals: &Globals, reader: &mut Reader<'_>) -> Self {
-        let mut scripts = Self { accounts: OnceCell::new(), user: Ok(None), secure: globals.script_security };
-        if let Some((place, user, group)) = &globals.script_user {
-            scripts.user = scripts.account(*place, user, group.as_deref(), reader).map(Some).ok_or(());
-        }
-        scripts
+    pub(super) fn new(globals: &Globals) -> Self {
+        let script_user = globals.script_user.clone();
+        Self { accounts: OnceCell::new(), script_user, user: OnceCell::new(), secure: globals.script_security }
+    }
+
+    /// Who runs a script that names nobody.
+    fn default_user(&self, reader: &mut Reader<'_>) -> Result<Option<(u32, u32)>, ()> {
+        *self.user.get_or_init(|| match &self.script_user {
+            Some((place, user, group)) => self.account(*place, user, group.as_deref(), reader).map(Some).ok_or(()),
+            None => Ok(self.accounts().user(DEFAULT_USER)),
+        })
     }
 
     fn accounts(&self) -> &Accounts {
@@ -88,7 +95,11 @@ impl Scripts {
         mut words: impl Iterator<Item = Word<'a>>,
         reader: &mut Reader<'_>,
     ) -> Option<(u32, u32)> {
-        let user = words.next()?;
+        let Some(user) = words.next() else {
+            let keyword = statement.keyword.text;
+            reader.error(statement.keyword.place, Message::MissingValue { keyword, expected: "a user" });
+            return None;
+        };
         let group = words.next();
         reader.no_more(statement, words);
         let text = |word: Word<'a>| unescape(word.text).collect::<String>();
@@ -127,14 +138,11 @@ impl Scripts {
     pub(super) fn settle(&self, unchecked: Unchecked, reader: &mut Reader<'_>) -> Option<Arc<Script>> {
         let Unchecked { place, mut script } = unchecked;
         if script.user.is_none() {
-            script.user = match self.user {
-                Ok(Some(user)) => Some(user),
-                Ok(None) => self.accounts().user(DEFAULT_USER),
-                Err(()) => {
-                    reader.error(place, "`script_user` is wrong, and nobody else is named to run this");
-                    return None;
-                }
+            let Ok(user) = self.default_user(reader) else {
+                reader.error(place, "`script_user` is wrong, and nobody else is named to run this");
+                return None;
             };
+            script.user = user;
         }
         self.look(place, &mut script, reader);
         Some(Arc::new(script))

@@ -69,13 +69,18 @@ pub(super) fn weight(statement: &Statement<'_>, reader: &mut Reader<'_>) -> Opti
     reader.number(statement, "a number from 0 to 2147483647", 0..=MOST_WEIGHT)
 }
 
+/// A number of connections; a wrong one has no effect.
+pub(super) fn threshold(statement: &Statement<'_>, reader: &mut Reader<'_>) -> Option<u32> {
+    reader.number(statement, "a number from 0 to 4294967295", 0..=u32::MAX)
+}
+
 /// What a `real_server` says.
 pub(super) struct ServerDraft {
     pub(super) endpoint: Endpoint,
     pub(super) weight: Option<u32>,
     pub(super) forwarding: Option<Forwarding>,
-    upper_threshold: u32,
-    lower_threshold: u32,
+    upper_threshold: Option<u32>,
+    lower_threshold: Option<u32>,
     inhibit_on_failure: Option<bool>,
     notify_up: Option<Arc<Script>>,
     notify_down: Option<Arc<Script>>,
@@ -89,6 +94,8 @@ pub(super) struct Inherited<'a> {
     pub(super) weight: u32,
     pub(super) forwarding: Forwarding,
     pub(super) inhibit_on_failure: bool,
+    pub(super) upper_threshold: u32,
+    pub(super) lower_threshold: u32,
     pub(super) log_all_failures: bool,
 }
 
@@ -104,8 +111,8 @@ impl ServerDraft {
             endpoint: Endpoint::read(statement, reader)?,
             weight: None,
             forwarding: None,
-            upper_threshold: 0,
-            lower_threshold: 0,
+            upper_threshold: None,
+            lower_threshold: None,
             inhibit_on_failure: None,
             notify_up: None,
             notify_down: None,
@@ -132,15 +139,13 @@ impl ServerDraft {
         if self.common.read(keyword, statement, reader) {
             return;
         }
-        let threshold =
-            |reader: &mut Reader<'_>| reader.number(statement, "a number from 0 to 4294967295", 0..=u32::MAX);
         match keyword {
             "weight" => self.weight = weight(statement, reader).or(self.weight),
             "lvs_method" | "lb_kind" => {
                 self.forwarding = forwarding::read(statement, reader).or(self.forwarding);
             }
-            "uthreshold" => self.upper_threshold = threshold(reader).unwrap_or(self.upper_threshold),
-            "lthreshold" => self.lower_threshold = threshold(reader).unwrap_or(self.lower_threshold),
+            "uthreshold" => self.upper_threshold = threshold(statement, reader).or(self.upper_threshold),
+            "lthreshold" => self.lower_threshold = threshold(statement, reader).or(self.lower_threshold),
             "inhibit_on_failure" => {
                 self.inhibit_on_failure = reader.switch(statement).or(self.inhibit_on_failure);
             }
@@ -169,8 +174,8 @@ impl ServerDraft {
             key,
             weight: self.weight.unwrap_or(inherited.weight),
             forwarding: self.forwarding.unwrap_or(inherited.forwarding),
-            upper_threshold: self.upper_threshold,
-            lower_threshold: self.lower_threshold,
+            upper_threshold: self.upper_threshold.unwrap_or(inherited.upper_threshold),
+            lower_threshold: self.lower_threshold.unwrap_or(inherited.lower_threshold),
             inhibit_on_failure: self.inhibit_on_failure.unwrap_or(inherited.inhibit_on_failure),
             notify_up: self.notify_up,
             notify_down: self.notify_down,

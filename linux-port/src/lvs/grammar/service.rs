@@ -42,11 +42,13 @@ pub(super) struct Services<'d> {
     names: Vec<(String, Place)>,
     /// Whose a service of the table is, by number.
     taken: HashMap<ServiceKey, usize>,
+    /// How many entries of groups were looked at, each use counted.
+    entries: usize,
 }
 
 impl<'d> Services<'d> {
     pub(super) fn new(definitions: &'d Definitions, scripts: Scripts) -> Self {
-        Self { definitions, scripts, services: Vec::new(), names: Vec::new(), taken: HashMap::new() }
+        Self { definitions, scripts, services: Vec::new(), names: Vec::new(), taken: HashMap::new(), entries: 0 }
     }
 
     pub(super) fn finish(self) -> Vec<Arc<VirtualServer>> {
@@ -60,9 +62,12 @@ impl<'d> Services<'d> {
         self.names.push((words.join(" "), statement.keyword.place));
         let Some(target) = Target::read(statement, reader) else { return };
         let mut draft = Draft::default();
-        reader.block(statement, Vocabulary::VirtualServer, |keyword, entry, reader| {
+        let has_block = reader.block(statement, Vocabulary::VirtualServer, |keyword, entry, reader| {
             draft.keyword(keyword, entry, self.definitions, &self.scripts, reader);
         });
+        if !has_block {
+            return;
+        }
         let service = draft.finish(statement.keyword.place, &words.join(" "), &target, self, reader);
         if !reader.has_errors() {
             self.services.extend(service.map(Arc::new));
@@ -150,6 +155,8 @@ struct Draft {
     quorum_up: Option<Arc<Script>>,
     quorum_down: Option<Arc<Script>>,
     inhibit_on_failure: bool,
+    upper_threshold: u32,
+    lower_threshold: u32,
     sorry: Option<Endpoint>,
     sorry_inhibit: Option<Place>,
     sorry_forwarding: Option<(Place, Forwarding)>,
@@ -229,6 +236,12 @@ impl Draft {
             "quorum_down" => self.quorum_down = scripts.notify(statement, reader),
             "inhibit_on_failure" => {
                 self.inhibit_on_failure = reader.switch(statement).unwrap_or(self.inhibit_on_failure);
+            }
+            "uthreshold" => {
+                self.upper_threshold = server::threshold(statement, reader).unwrap_or(self.upper_threshold);
+            }
+            "lthreshold" => {
+                self.lower_threshold = server::threshold(statement, reader).unwrap_or(self.lower_threshold);
             }
             "sorry_server" => self.sorry = Endpoint::read(statement, reader),
             "sorry_server_inhibit" if reader.flag(statement) => self.sorry_inhibit = Some(place),

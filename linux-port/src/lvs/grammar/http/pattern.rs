@@ -10,7 +10,7 @@ use super::super::super::plan::Pattern;
 use super::super::reader::Reader;
 
 /// The most memory that an expression takes, in bytes.
-const MOST_MEMORY: usize = 1 << 20;
+const MOST_MEMORY: usize = 64 << 10;
 
 /// Where a match may begin, at the latest.
 const MOST_OFFSET: u32 = i32::MAX as u32;

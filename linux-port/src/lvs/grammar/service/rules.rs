@@ -23,7 +23,7 @@ struct Entries(Vec<(Place, What)>);
 
 impl Entries {
     /// Of a target; `None` after an error.
-    fn of(target: &Target<'_>, services: &Services<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+    fn of(target: &Target<'_>, services: &mut Services<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         match *target {
             Target::Address(Endpoint { place, address, port, .. }) => {
                 Some(Self(vec![(place, What::Addresses { first: address, last: address, port })]))
@@ -40,6 +40,12 @@ impl Entries {
                     let what = if group.has_errors { "has errors" } else { "is empty" };
                     let name = Short(name);
                     reader.error(place, format_args!("the virtual_server_group `{name}` at {at} {what}"));
+                    return None;
+                }
+                services.entries = services.entries.saturating_add(group.entries.len());
+                if services.entries > MOST_SERVICES {
+                    let message = format_args!("the groups have more than {MOST_SERVICES} entries, each use counted");
+                    reader.error(place, message);
                     return None;
                 }
                 Some(Self(group.entries.iter().map(|entry| (entry.place, entry.what)).collect()))
@@ -185,6 +191,8 @@ impl Draft {
             weight: self.weight.unwrap_or(1),
             forwarding,
             inhibit_on_failure: self.inhibit_on_failure,
+            upper_threshold: self.upper_threshold,
+            lower_threshold: self.lower_threshold,
             log_all_failures: services.definitions.globals.log_all_failures,
         };
         let mut seen = HashSet::new();
