@@ -1,6 +1,6 @@
 //! How long clients wait: a silent partition, a planned stop, a split that heals in its worst phase; Steadfast's pair
 //! beside keepalived's own pair in the same run, alternating. Figures are printed as `figure:` lines. Wants a machine
-//! to itself: one test at a time.
+//! to itself: one test at a time, or two of those that wait for seconds.
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +27,7 @@ const RUNS: usize = 12;
 
 fn main() {
     let mut arguments = Arguments::from_args();
-    arguments.test_threads = Some(1);
+    arguments.test_threads.get_or_insert(1);
     if let Err(why) = namespace::permitted(&["keepalived"]) {
         println!("skipped: {why}");
         return;
