@@ -274,7 +274,7 @@ fn sync_option(
         }
     };
     let taken = match option.text {
-        "inst" if !text.is_empty() => Some(daemon.instance = Some(text.to_owned())),
+        "inst" => (!text.is_empty()).then(|| daemon.instance = Some(text.to_owned())),
         "id" => number(255).and_then(|number| u8::try_from(number).ok()).map(|id| daemon.id = id),
         "maxlen" => number(65535).and_then(|number| u16::try_from(number).ok()).map(|most| daemon.max_length = most),
         "port" => super::reader::port(text).map(|port| daemon.port = port),
