@@ -10,6 +10,8 @@ use serde::{Serialize, Serializer};
 use steadfast_core::config::diagnostic::Short;
 use steadfast_core::config::{Diagnostic, Message, Place, Severity};
 
+use crate::cli::CheckOptions;
+use crate::lvs::live::{self, Remark};
 use crate::plan;
 use crate::source::Lines;
 
@@ -60,6 +62,8 @@ pub struct Findings {
     lines: Lines,
     /// With the place in the whole text, by which they are sorted.
     list: Vec<(Place, Finding)>,
+    /// What is to be said about the machine, not about the file.
+    live: Vec<Remark>,
     notices: u64,
     warnings: u64,
     errors: u64,
@@ -69,7 +73,7 @@ impl Findings {
     /// No findings yet about `file`.
     pub fn new(file: &Path) -> Self {
         let file = file.display().to_string();
-        Self { file, lines: Lines::default(), list: Vec::new(), notices: 0, warnings: 0, errors: 0 }
+        Self { file, lines: Lines::default(), list: Vec::new(), live: Vec::new(), notices: 0, warnings: 0, errors: 0 }
     }
 
     /// Tells where the lines of the text come from: from now on, places are those of the text.
@@ -104,12 +108,22 @@ impl Findings {
         self.push(place, severity, || message.to_string());
     }
 
-    fn push(&mut self, place: Place, severity: Severity, message: impl FnOnce() -> String) {
-        let count = match severity {
+    /// Adds what is to be said about the machine that the file is for.
+    pub fn add_live(&mut self, remark: Remark) {
+        *self.counter(remark.severity) += 1;
+        self.live.push(remark);
+    }
+
+    fn counter(&mut self, severity: Severity) -> &mut u64 {
+        match severity {
             Severity::Notice => &mut self.notices,
             Severity::Warning => &mut self.warnings,
             Severity::Error => &mut self.errors,
-        };
+        }
+    }
+
+    fn push(&mut self, place: Place, severity: Severity, message: impl FnOnce() -> String) {
+        let count = self.counter(severity);
         *count += 1;
         if *count <= MOST_FINDINGS as u64 {
             let (file, Place { line, column }) = self.lines.origin(place);
@@ -141,7 +155,7 @@ impl Findings {
 
     /// How many were counted but not kept.
     pub fn omitted(&self) -> u64 {
-        self.notices + self.warnings + self.errors - self.list.len() as u64
+        self.notices + self.warnings + self.errors - (self.list.len() + self.live.len()) as u64
     }
 
     /// The exit status of `steadfast check`.
@@ -164,12 +178,16 @@ impl Findings {
         if self.omitted() > 0 {
             writeln!(out, "{}: and {} more findings", self.file, self.omitted())?;
         }
+        for Remark { severity, message } in &self.live {
+            writeln!(out, "live: {severity}: {message}")?;
+        }
         Ok(())
     }
 
     /// Writes the findings as one JSON document:
     /// `{"schema":1,"file":…,"errors":…,"warnings":…,"notices":…,"omitted":…,"findings":[{"file":…,"line":…,
-    /// "column":…,"severity":"error"|"warning"|"notice","message":…},…]}`.
+    /// "column":…,"severity":"error"|"warning"|"notice","message":…},…],"live":[{"severity":…,"message":…},…]}`;
+    /// `live` is about the machine, and empty unless that was looked at.
     ///
     /// # Errors
     /// Those of `out`.
@@ -182,6 +200,11 @@ impl Findings {
             notices: self.notices,
             omitted: self.omitted(),
             findings: self.iter().collect(),
+            live: self
+                .live
+                .iter()
+                .map(|remark| LiveFinding { severity: remark.severity, message: &remark.message })
+                .collect(),
         };
         serde_json::to_writer(&mut *out, &document)?;
         writeln!(out)
@@ -197,21 +220,35 @@ struct Document<'a> {
     notices: u64,
     omitted: u64,
     findings: Vec<&'a Finding>,
+    live: Vec<LiveFinding<'a>>,
 }
 
-/// `steadfast check`: writes what there is to say about a file, and returns the exit status.
+#[derive(Serialize)]
+struct LiveFinding<'a> {
+    #[serde(serialize_with = "severity")]
+    severity: Severity,
+    message: &'a str,
+}
+
+/// `steadfast check`: writes what there is to say about a file and, if wanted, about the machine, and returns the exit
+/// status.
 ///
 /// # Errors
 /// Those of `out`; a file that cannot be read is a finding.
-pub fn run(file: &Path, strict: bool, json: bool, out: &mut impl Write) -> io::Result<u8> {
-    let findings = plan::load(file).findings;
-    if json {
+pub fn run(file: &Path, options: &CheckOptions, out: &mut impl Write) -> io::Result<u8> {
+    let plan::Loaded { plan, mut findings } = plan::load(file);
+    if options.live
+        && let Some(plan) = plan
+    {
+        live::examine(&plan).into_iter().for_each(|remark| findings.add_live(remark));
+    }
+    if options.json {
         findings.write_json(out)?;
     } else {
         findings.write_text(out)?;
     }
     out.flush()?;
-    Ok(findings.exit_status(strict))
+    Ok(findings.exit_status(options.strict))
 }
 
 #[cfg(test)]
@@ -261,5 +298,21 @@ mod tests {
         assert_eq!(json["errors"], 1);
         assert_eq!(json["findings"][0]["severity"], "error");
         assert_eq!(json["findings"][1]["line"], 1999);
+        assert_eq!(json["live"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn what_is_said_of_the_machine_stands_beside_what_is_said_of_the_file() {
+        let mut findings = findings(&[Severity::Notice]);
+        findings.add_live(Remark { severity: Severity::Error, message: "no IPVS".into() });
+        assert_eq!((findings.exit_status(false), findings.omitted()), (EXIT_ERRORS, 0));
+        let mut text = Vec::new();
+        findings.write_text(&mut text).unwrap();
+        assert!(String::from_utf8(text).unwrap().ends_with("\nlive: error: no IPVS\n"));
+        let mut json = Vec::new();
+        findings.write_json(&mut json).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(json["live"][0], serde_json::json!({"severity": "error", "message": "no IPVS"}));
+        assert_eq!((&json["errors"], &json["findings"][0]["severity"]), (&1.into(), &"notice".into()));
     }
 }

@@ -68,6 +68,8 @@ pub struct CheckOptions {
     pub strict: bool,
     /// Findings as JSON.
     pub json: bool,
+    /// Look at the running machine too.
+    pub live: bool,
 }
 
 /// The options of `status`.
@@ -165,11 +167,12 @@ fn run(mut parser: Parser) -> Result<Command, UsageError> {
 }
 
 fn check(mut parser: Parser) -> Result<Command, UsageError> {
-    let mut options = CheckOptions { config: None, strict: false, json: false };
+    let mut options = CheckOptions { config: None, strict: false, json: false, live: false };
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('c') | Arg::Long("config") => options.config = Some(parser.value()?.into()),
             Arg::Long("strict") => options.strict = true,
+            Arg::Long("live") => options.live = true,
             Arg::Long("json") => options.json = true,
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::CHECK)),
             other => return Err(other.unexpected().into()),
@@ -319,8 +322,8 @@ mod tests {
         ] {
             assert_eq!(parsed(line), Ok(Command::Run(options.clone())), "{line}");
         }
-        let options = CheckOptions { config: Some("/a".into()), strict: true, json: true };
-        assert_eq!(parsed("check --json --strict --config=/a"), Ok(Command::Check(options)));
+        let options = CheckOptions { config: Some("/a".into()), strict: true, json: true, live: true };
+        assert_eq!(parsed("check --json --live --strict --config=/a"), Ok(Command::Check(options)));
         let options = StatusOptions { control: "/b".into(), json: true };
         assert_eq!(parsed("status --json --control /b"), Ok(Command::Status(options)));
         assert_eq!(parsed("reload --control /b"), Ok(Command::Reload { control: "/b".into() }));

@@ -5,6 +5,7 @@
 pub mod director;
 pub mod find;
 pub mod grammar;
+pub mod live;
 pub mod plan;
 pub mod pool;
 pub mod probe;

@@ -40,7 +40,7 @@ fn check(options: &CheckOptions) -> ExitCode {
             return ExitCode::from(check::EXIT_ERRORS);
         }
     };
-    match check::run(&file, options.strict, options.json, &mut std::io::stdout().lock()) {
+    match check::run(&file, options, &mut std::io::stdout().lock()) {
         Ok(status) => ExitCode::from(status),
         // A reader that has seen enough does not make the file any better.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,

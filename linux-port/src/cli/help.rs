@@ -45,9 +45,14 @@ Usage: steadfast check [OPTION]...
 
 Reads a configuration file and prints what is to be said about it, a line each:
 file:line:column: severity: message. Needs no privileges and changes nothing.
+With --live it also looks at this machine and its LANs for what makes LVS fail with
+that file, and says what to do: missing modules, settings, real servers that answer ARP
+for a virtual address or do not take packets for it, and the like. That asks by ARP and
+by TCP on the LAN, takes some seconds, and needs root.
 
 Options:
   -c, --config FILE   The configuration file; default: as for `steadfast run`
+      --live          Look at the running machine too
       --strict        Count warnings as errors
       --json          Print the findings as one JSON document
   -h, --help          Print this help
