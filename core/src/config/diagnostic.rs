@@ -208,7 +208,7 @@ impl fmt::Display for Used<'_> {
                 }
                 f.write_str(" is used")
             }
-            Self::Word(word) => write!(f, "`{word}` is used"),
+            Self::Word(word) => write!(f, "`{}` is used", Short(word)),
             Self::Nothing => f.write_str("it has no effect"),
         }
     }
@@ -306,6 +306,7 @@ mod tests {
         let shown = Message::Unterminated { word: &word }.to_string();
         assert!(shown.starts_with("the quote before `\u{fffd}[31mxxx"), "{shown}");
         assert!(shown.contains("x...`"), "{shown}");
+        assert_eq!(Used::Word("eth0\x1b[31m\0").to_string(), "`eth0\u{fffd}[31m\u{fffd}` is used");
     }
 
     #[test]
