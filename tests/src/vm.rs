@@ -4,6 +4,7 @@
 //! scenarios. `tests/tests/vm_lvs.rs` boots one VM per group of scenarios and reports each; see `tests/vm/README.md`.
 
 pub mod director;
+pub mod lateness;
 pub mod machine;
 pub mod net;
 pub mod scenarios;
@@ -28,6 +29,11 @@ pub struct Scenario {
 impl Scenario {
     fn new(group: &'static str, name: impl Into<String>, run: impl Fn() + Send + Sync + 'static) -> Self {
         Self { name: name.into(), group, long: false, run: Box::new(run) }
+    }
+
+    fn long(mut self) -> Self {
+        self.long = true;
+        self
     }
 }
 

@@ -60,7 +60,9 @@ impl Director {
             }
             Program::Keepalived => {
                 let mut command = machine.command("keepalived");
-                command.args(["--dont-fork", "--log-console", "--log-detail", "--use-file"]).arg(&configuration);
+                command
+                    .args(["--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--use-file"])
+                    .arg(&configuration);
                 for (option, file) in [("--pid", "pid"), ("--vrrp_pid", "vrrp.pid"), ("--checkers_pid", "checkers.pid")]
                 {
                     command.arg(option).arg(folder.join(file));
@@ -118,7 +120,7 @@ impl Drop for Director {
         }
         // keepalived's children see to their parent's death, but not at once.
         if self.process.is_running() {
-            for pid in self.process.family() {
+            for pid in self.process.family().into_iter().rev() {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }

@@ -120,10 +120,9 @@ impl Net {
 /// What a web server at `address` answers to a request from a machine: the body, without its end of line.
 ///
 /// # Errors
-/// Why there was no answer within two seconds.
-pub fn request(from: &Namespace, address: SocketAddr) -> std::io::Result<String> {
+/// Why there was no answer within `patience`, twice: to the connection, and to the request.
+pub fn request(from: &Namespace, address: SocketAddr, patience: Duration) -> std::io::Result<String> {
     from.enter(|| {
-        let patience = Duration::from_secs(2);
         let mut stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_read_timeout(Some(patience))?;
         stream.write_all(b"GET / HTTP/1.0\r\nHost: vip\r\n\r\n")?;

@@ -1,12 +1,16 @@
 //! The list of scenarios; each family has a file of its own.
 
 mod basics;
+mod ipvs;
+mod same_table;
+mod scale;
+mod steady;
+mod tutorial;
 
 use super::Scenario;
 
-/// Every scenario, those of a group together.
+/// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    let mut all = Vec::new();
-    all.extend(basics::all());
-    all
+    let families = [basics::all(), ipvs::all(), same_table::all(), tutorial::all(), steady::all(), scale::all()];
+    families.into_iter().flatten().collect()
 }

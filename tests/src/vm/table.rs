@@ -26,21 +26,18 @@ pub fn saved(place: &Namespace) -> String {
     ipvsadm(place, "-Sn").lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// The servers of the only service: `ADDRESS:PORT weight`, sorted.
+/// The servers of a TCP service, `ADDRESS:PORT`, as `ADDRESS:PORT weight`, sorted.
 #[track_caller]
-pub fn servers(place: &Namespace) -> Vec<String> {
-    let text = saved(place);
-    let mut found: Vec<String> = text
-        .lines()
-        .filter(|line| line.starts_with("-a "))
-        .map(|line| {
-            let word = |flag: &str| {
-                let mut words = line.split_whitespace().skip_while(|word| *word != flag);
-                words.nth(1).unwrap_or("?").to_owned()
-            };
-            format!("{} {}", word("-r"), word("-w"))
-        })
-        .collect();
+pub fn servers(place: &Namespace, service: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in saved(place).lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let ["-a", "-t", own, "-r", server, _, "-w", weight, ..] = words[..]
+            && own == service
+        {
+            found.push(format!("{server} {weight}"));
+        }
+    }
     found.sort();
     found
 }
@@ -60,17 +57,17 @@ pub fn wait_saved(place: &Namespace, wanted: &str, patience: Duration) -> Stamp 
     }
 }
 
-/// Waits until the only service's servers are `wanted`; panics after `patience`. When they were seen to be so.
+/// Waits until a service's servers are `wanted`; panics after `patience`. When they were seen to be so.
 #[track_caller]
-pub fn wait_servers(place: &Namespace, wanted: &[&str], patience: Duration) -> Stamp {
+pub fn wait_servers(place: &Namespace, service: &str, wanted: &[&str], patience: Duration) -> Stamp {
     let deadline = Stamp::now() + patience;
     loop {
-        let found = servers(place);
+        let found = servers(place, service);
         let at = Stamp::now();
         if found == wanted {
             return at;
         }
-        assert!(at < deadline, "after {patience:?} the servers are {found:?} and should be {wanted:?}");
+        assert!(at < deadline, "after {patience:?} the servers of {service} are {found:?} and should be {wanted:?}");
         std::thread::sleep(PERIOD);
     }
 }

@@ -1,0 +1,157 @@
+//! Many services: 1,000 with 4 servers each, beside keepalived in the same VM, each in turn. How long until the table
+//! is complete; how much a reload writes; what a check costs.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::super::director::{Director, Program};
+use super::super::net::{Net, Role};
+use super::super::server::{Kind, Server};
+use super::super::tap::{Tap, Writes};
+use super::super::{Scenario, table};
+use crate::lab::clock::{Stamp, median, summary, wait_for};
+use crate::lab::thorough;
+
+const SERVICES: usize = 1000;
+const SERVERS: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The scenarios of this file; they want the VM to themselves, and the computer.
+pub(super) fn all() -> Vec<Scenario> {
+    vec![
+        Scenario::new("scale", "scale-table-time", table_time),
+        Scenario::new("scale", "scale-reload-writes", reload_writes),
+        Scenario::new("scale", "scale-cost-of-checks", cost_of_checks),
+    ]
+}
+
+/// A file with some services of four servers each; with `check`, a TCP_CHECK a second for every server.
+fn configuration(services: usize, check: bool) -> String {
+    let mut text = String::new();
+    for service in 0..services {
+        text.push_str(&virtual_server(service, check));
+    }
+    text
+}
+
+fn virtual_server(service: usize, check: bool) -> String {
+    let (high, low) = (service / 250, service % 250 + 1);
+    let mut text = format!(
+        "virtual_server 10.50.{high}.{low} 80 {{\n    delay_loop 1\n    lb_algo rr\n    lb_kind NAT\n    protocol TCP\n"
+    );
+    for server in 0..SERVERS {
+        let check = if check { "        TCP_CHECK {\n            connect_timeout 3\n        }\n" } else { "" };
+        // Writing to a String cannot fail.
+        let _ =
+            write!(text, "    real_server 10.{}.{high}.{low} 80 {{\n        weight 1\n{check}    }}\n", 60 + server);
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// Waits until the table has so many servers. When it was seen to.
+#[track_caller]
+fn wait_count(net: &Net, wanted: usize) -> Stamp {
+    let director = net.machine(Role::Director1);
+    wait_for("all servers in the table", PATIENCE, || {
+        let at = Stamp::now();
+        let complete = table::count_servers(director) == wanted;
+        std::thread::sleep(Duration::from_millis(40));
+        complete.then_some(at)
+    })
+}
+
+/// From the start of the program to the last server in the table; medians of three, in turn.
+fn table_time() {
+    let net = Net::new(&[Role::Director1]);
+    let text = configuration(SERVICES, false);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        for (program, times) in [(Program::Keepalived, &mut theirs), (Program::Steadfast, &mut ours)] {
+            let running = Director::start(program, &net, Role::Director1, &text);
+            times.push(wait_count(&net, SERVICES * SERVERS).ms_since(running.started));
+            running.stop();
+            assert_eq!(table::count_servers(net.machine(Role::Director1)), 0, "{} leaves servers", program.name());
+        }
+    }
+    println!("figure: vm: 1,000 services with 4 servers, start to complete table: steadfast {} ms", summary(&ours));
+    println!("figure: vm: 1,000 services with 4 servers, start to complete table: keepalived {} ms", summary(&theirs));
+    let (ours, theirs) = (median(&ours), median(&theirs));
+    assert!(ours <= theirs / 5.0, "{ours:.0} ms, keepalived {theirs:.0} ms");
+}
+
+/// What reloads write: nothing when nothing has changed, what is new and no more when something has.
+fn reload_writes() {
+    let net = Net::new(&[Role::Director1]);
+    let director = net.machine(Role::Director1);
+    let text = configuration(SERVICES, false);
+    let agent = Director::start(Program::Steadfast, &net, Role::Director1, &text);
+    wait_count(&net, SERVICES * SERVERS);
+    let tap = Tap::start(director);
+    let reload = |text: &str, servers: usize| {
+        let (accepted, said) = agent.reload_by_command(text);
+        assert!(accepted, "{said}");
+        wait_count(&net, servers);
+        tap.writes()
+    };
+    let unchanged = reload(&text, SERVICES * SERVERS);
+    println!("figure: vm: an unchanged reload of 1,000 services writes {unchanged:?}");
+    let lone =
+        format!("{text}virtual_server 10.50.200.1 80 {{\n    protocol TCP\n    lb_algo rr\n    lb_kind NAT\n}}\n");
+    let with_service = reload(&lone, SERVICES * SERVERS);
+    println!("figure: vm: one more service writes {with_service:?}");
+    let whole = format!("{lone}{}", virtual_server(SERVICES, false));
+    let with_servers = reload(&whole, (SERVICES + 1) * SERVERS);
+    println!("figure: vm: one more service with four servers writes {with_servers:?}");
+    let weight = whole.replacen("weight 1", "weight 9", 1);
+    let changed = reload(&weight, (SERVICES + 1) * SERVERS);
+    println!("figure: vm: one changed weight writes {changed:?}");
+    assert_eq!(unchanged, Writes::new());
+    assert_eq!(with_service, Writes::from([("new service", 1)]));
+    assert_eq!(with_servers, Writes::from([("new service", 1), ("new server", SERVERS)]));
+    assert_eq!(changed, Writes::from([("set server", 1)]));
+}
+
+/// 4,000 TCP checks a second: the CPU time of one, and that no server that answers is taken out.
+fn cost_of_checks() {
+    let net = Net::new(&[Role::Director1, Role::Rs1, Role::Rs2]);
+    let director = net.machine(Role::Director1);
+    let mut sinks = Vec::new();
+    for (role, networks) in [(Role::Rs1, [60, 61]), (Role::Rs2, [62, 63])] {
+        for network in networks {
+            // Every address of the network is the machine's own.
+            net.machine(role).ip(&format!("route add local 10.{network}.0.0/16 dev lo"));
+            director.ip(&format!("route add 10.{network}.0.0/16 via 10.9.0.{}", role.number()));
+        }
+        let address = "0.0.0.0:80".parse().expect("an address");
+        sinks.push(Server::start(net.machine(role), address, role.name(), Kind::Sink));
+    }
+    let text = configuration(SERVICES, true);
+    let accepted = || sinks.iter().map(Server::accepted).sum::<u64>();
+    let window = Duration::from_secs(if thorough() { 30 } else { 12 });
+    let mut costs = Vec::new();
+    for program in [Program::Keepalived, Program::Steadfast] {
+        let before = accepted();
+        let running = Director::start(program, &net, Role::Director1, &text);
+        wait_count(&net, SERVICES * SERVERS);
+        // So many first checks, or some of them second ones.
+        wait_for("the first checks", PATIENCE, || (accepted() - before > (SERVICES * SERVERS) as u64).then_some(()));
+        let (begun, checks, cpu) = (Stamp::now(), accepted(), running.process.cpu_ms());
+        while Stamp::now() < begun + window {
+            std::thread::sleep(Duration::from_secs(1));
+            assert_eq!(table::count_servers(director), SERVICES * SERVERS, "{} removed a server", program.name());
+        }
+        let seconds = Stamp::now().ms_since(begun) / 1000.0;
+        let (checks, cpu) = ((accepted() - checks) as f64, running.process.cpu_ms() - cpu);
+        let cost = cpu * 1000.0 / checks;
+        println!(
+            "figure: vm: 4,000 TCP checks at 1 s: {}: {cost:.0} us of CPU a check, {:.0} checks a second, {} kB resident",
+            program.name(),
+            checks / seconds,
+            running.process.resident_kb()
+        );
+        costs.push(cost);
+        running.stop();
+    }
+    assert!(costs[1] <= costs[0] / 2.0, "{:.0} us a check, keepalived {:.0} us", costs[1], costs[0]);
+}
