@@ -46,7 +46,24 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: {}: {}", self.file, self.line, self.column, self.severity, self.message)
+        let (file, message) = (Printable(&self.file), Printable(&self.message));
+        write!(f, "{file}:{}:{}: {}: {message}", self.line, self.column, self.severity)
+    }
+}
+
+/// Text with its control characters escaped: names of files come from `include` too, and speak to no terminal.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                fmt::Write::write_char(f, character)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -263,6 +280,14 @@ mod tests {
             findings.add(Diagnostic { place, severity, message: Message::StrayClose });
         }
         findings
+    }
+
+    #[test]
+    fn neither_the_name_of_a_file_nor_what_is_said_of_it_speaks_to_the_terminal() {
+        let mut findings = Findings::new(Path::new("x\x1b[31m\n.conf"));
+        findings.add_error(Place { line: 1, column: 2 }, "cannot read `\0`");
+        let shown: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, [r"x\u{1b}[31m\n.conf:1:2: error: cannot read `\u{0}`"]);
     }
 
     #[test]
