@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn neither_the_name_of_a_file_nor_what_is_said_of_it_speaks_to_the_terminal() {
         let mut findings = Findings::new(Path::new("x\x1b[31m\n.conf"));
-        findings.add_error(Place { line: 1, column: 2 }, "cannot read `\0`");
+        findings.add_text(Place { line: 1, column: 2 }, Severity::Error, "cannot read `\0`");
         let shown: Vec<_> = findings.iter().map(ToString::to_string).collect();
         assert_eq!(shown, [r"x\u{1b}[31m\n.conf:1:2: error: cannot read `\u{0}`"]);
     }
