@@ -19,6 +19,7 @@ mod address;
 pub mod diagnostic;
 mod draft;
 mod globals;
+mod group;
 mod instance;
 pub mod keywords;
 pub mod lexer;
@@ -28,6 +29,7 @@ pub mod value;
 pub use address::VirtualAddress;
 pub use diagnostic::{Diagnostic, Message, Severity};
 pub use globals::Globals;
+pub use group::{Members, SyncGroup};
 pub use instance::{Instance, LeftOut, VirtualMac};
 pub use lexer::Place;
 
@@ -60,7 +62,7 @@ pub struct Config<'a> {
 }
 
 impl<'a> Config<'a> {
-    /// Reads all but the insides of the instances, and reports everything that is wrong there. A wrong
+    /// Reads all but the insides of the instances and sync groups, and reports everything that is wrong there. A wrong
     /// value in `global_defs` is a warning, and the default is used.
     pub fn parse(text: &'a str, report: &mut dyn FnMut(Diagnostic<'a>)) -> Self {
         let mut log = Log::new(report);
@@ -82,6 +84,11 @@ impl<'a> Config<'a> {
     pub fn instances(&self) -> Instances<'a> {
         Instances { file: Block::file(self.text), globals: self.globals }
     }
+
+    /// The sync groups of the file, in its order.
+    pub fn sync_groups(&self) -> SyncGroups<'a> {
+        SyncGroups { file: Block::file(self.text) }
+    }
 }
 
 /// The instances of a file; see [`Config::instances`].
@@ -99,6 +106,25 @@ impl<'a> Instances<'a> {
             let statement = self.file.next(&mut |_| {})?;
             if statement.keyword.text == "vrrp_instance" {
                 return Some(draft::read(&statement, &self.globals, report));
+            }
+        }
+    }
+}
+
+/// The sync groups of a file; see [`Config::sync_groups`].
+#[derive(Clone, Copy, Debug)]
+pub struct SyncGroups<'a> {
+    file: Block<'a>,
+}
+
+impl<'a> SyncGroups<'a> {
+    /// The next sync group; what is wrong in it is reported.
+    pub fn next(&mut self, report: &mut dyn FnMut(Diagnostic<'a>)) -> Option<SyncGroup<'a>> {
+        // What is wrong between them was reported by `Config::parse`.
+        loop {
+            let statement = self.file.next(&mut |_| {})?;
+            if statement.keyword.text == "vrrp_sync_group" {
+                return Some(group::read(&statement, report));
             }
         }
     }

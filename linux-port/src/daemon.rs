@@ -4,6 +4,7 @@
 
 mod apply;
 mod balancing;
+mod groups;
 mod interfaces;
 mod journal;
 mod links;
@@ -37,6 +38,7 @@ use crate::sys::poll::PollSet;
 use crate::sys::signal::{Signal, Signals};
 use crate::timestamp::Timestamp;
 
+use groups::SyncGroups;
 use links::VirtualLinks;
 use port::LinuxPort;
 use reload::Reloads;
@@ -109,6 +111,7 @@ struct Daemon {
     queue: ReceiveQueue,
     /// The Virtual Routers in the order of the file.
     order: Vec<RouterId>,
+    groups: SyncGroups,
     /// When it was told to stop.
     stopping: Option<Instant>,
 }
@@ -171,6 +174,7 @@ impl Daemon {
             queue: ReceiveQueue::default(),
             order: Vec::new(),
             stopping: None,
+            groups: SyncGroups::default(),
         };
         let now = clock::now();
         daemon.agent.set_startup_delay(now, startup_delay);

@@ -2,6 +2,8 @@
 //! compared. The grammar is the core's; here are the file, its bounds, and what shows only when all
 //! instances are seen together. Interfaces are names: whether they exist is asked when the plan is run.
 
+mod groups;
+
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,6 +28,8 @@ pub struct Plan {
     /// The virtual routers, in the order of the file; names, and interface with family and VRID, are
     /// there once.
     pub routers: Vec<Arc<PlannedRouter>>,
+    /// The sync groups, in the order of the file. Their members are among the routers; none is there twice.
+    pub groups: Vec<PlannedGroup>,
     /// What the director shall do.
     pub lvs: LvsPlan,
 }
@@ -48,6 +52,15 @@ pub struct PlannedGlobals {
     pub default_interface: String,
     /// `vmac_prefix`.
     pub vmac_prefix: String,
+}
+
+/// One `vrrp_sync_group`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedGroup {
+    /// Its name.
+    pub name: String,
+    /// The names of its members, at least one.
+    pub members: Vec<String>,
 }
 
 /// One `vrrp_instance`.
@@ -201,7 +214,8 @@ fn plan(text: &str, findings: &mut Findings) -> Plan {
             }
         }
     }
-    Plan { globals: planned_globals(&config.globals), routers, lvs: grammar::read(text, findings) }
+    let groups = groups::read(&config, &seen.names, &mut routers, findings);
+    Plan { globals: planned_globals(&config.globals), routers, groups, lvs: grammar::read(text, findings) }
 }
 
 /// What instances may not share.

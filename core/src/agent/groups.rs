@@ -200,7 +200,9 @@ impl<S: Storage> Agent<S> {
     /// Takes a Virtual Router out of its sync group: it goes on by itself.
     pub fn leave(&mut self, now: Instant, id: RouterId) {
         let Some(index) = self.routers.index(id) else { return };
-        self.part(now, index);
+        if !self.part(now, index) {
+            return;
+        }
         if self.can_speak(index) {
             self.start(now, index, Reason::Reconfigured);
         }
@@ -217,12 +219,12 @@ impl<S: Storage> Agent<S> {
         })
     }
 
-    /// Takes a Virtual Router out of its sync group; those that it kept out may start.
-    pub(super) fn part(&mut self, now: Instant, index: usize) {
-        let Some(router) = self.routers.get_mut(index) else { return };
-        let Some(membership) = router.membership.take() else { return };
+    /// Takes a Virtual Router out of its sync group, if it is in one; those that it kept out may start.
+    pub(super) fn part(&mut self, now: Instant, index: usize) -> bool {
+        let Some(router) = self.routers.get_mut(index) else { return false };
+        let Some(membership) = router.membership.take() else { return false };
         router.part(now);
-        let Some(group) = self.groups.group_of(membership) else { return };
+        let Some(group) = self.groups.group_of(membership) else { return false };
         self.groups.remove(membership);
         let first = self.groups.first(group).and_then(|first| self.groups.members.get(usize::from(first)));
         if let Some(first) = first.map(|member| usize::from(member.router))
@@ -232,6 +234,7 @@ impl<S: Storage> Agent<S> {
             self.settle(first);
         }
         self.agree(now, group, None);
+        true
     }
 
     /// How a member stands now.

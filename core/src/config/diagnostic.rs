@@ -163,6 +163,23 @@ pub enum Message<'a> {
         /// The address.
         value: &'a str,
     },
+    /// The list of a sync group names an instance that does not exist.
+    NoSuchMember {
+        /// The name.
+        name: &'a str,
+    },
+    /// The list of a sync group names an instance that is left out.
+    MemberLeftOut {
+        /// The name.
+        name: &'a str,
+    },
+    /// The list of a sync group names an instance that another group has.
+    InOtherGroup {
+        /// The name.
+        name: &'a str,
+        /// The other group.
+        group: &'a str,
+    },
     /// A password that is cut.
     PasswordTooLong,
     /// The first IPv6 address should be link-local (RFC 9568 section 5.2.9).
@@ -264,6 +281,15 @@ impl fmt::Display for Message<'_> {
                 Short(other)
             ),
             Self::DuplicateAddress { value } => write!(f, "`{}` is there already; it is used once", Short(value)),
+            Self::NoSuchMember { name } => {
+                write!(f, "there is no vrrp_instance `{}`; the sync group goes on without it", Short(name))
+            }
+            Self::MemberLeftOut { name } => {
+                write!(f, "`{}` has an error, so the whole sync group is left out", Short(name))
+            }
+            Self::InOtherGroup { name, group } => {
+                write!(f, "`{}` is in the sync group `{}` already; it stays there", Short(name), Short(group))
+            }
             Self::PasswordTooLong => f.write_str("`auth_pass` is longer than 8 characters; only the first 8 are used"),
             Self::FirstNotLinkLocal { value } => {
                 write!(f, "the first IPv6 address should be link-local (fe80::/10), not `{}`", Short(value))

@@ -46,7 +46,7 @@ impl Daemon {
     /// # Errors
     /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
     pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
-        let Prepared { plan: Plan { routers, lvs, .. }, links, there } = prepared;
+        let Prepared { plan: Plan { routers, groups, lvs, .. }, links, there } = prepared;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
@@ -90,6 +90,7 @@ impl Daemon {
             }
         }
         self.order = order;
+        self.regroup(now, &groups);
         self.balance(lvs);
         Ok(())
     }

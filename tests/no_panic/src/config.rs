@@ -38,6 +38,11 @@ fn grammar(text: &str) {
             Err(left_out) => used(left_out),
         }
     }
+    let mut groups = config.sync_groups();
+    while let Some(group) = groups.next(&mut say) {
+        group.members().for_each(used);
+        used(group);
+    }
 }
 
 fn syntax(text: &str) {

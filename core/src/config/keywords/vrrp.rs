@@ -15,7 +15,7 @@ const LOGGED: &str = "logging is set on the command line";
 pub(super) const FILE: &[Keyword] = &[
     supported("global_defs"),
     supported("vrrp_instance"),
-    not_yet("vrrp_sync_group"),
+    supported("vrrp_sync_group"),
     not_yet("vrrp_script"),
     not_yet("vrrp_track_process"),
     port("vrrp_track_file"),
@@ -273,7 +273,7 @@ pub(super) const AUTH_HMAC: &[Keyword] =
     &[not_yet("key"), not_yet("active_key"), not_yet("anti_replay"), not_yet("time_window"), not_yet("mode")];
 
 pub(super) const SYNC_GROUP: &[Keyword] = &[
-    not_yet("group"),
+    supported("group"),
     not_yet("track_interface"),
     not_yet("track_script"),
     not_yet("track_file"),

@@ -1,0 +1,66 @@
+//! The sync groups of a plan, carried over to the agent. A group is recognised by its name; the agent's place of
+//! one that is gone serves the next new one.
+
+use std::collections::{HashMap, HashSet};
+
+use log::error;
+use steadfast_core::agent::{GroupId, RouterId};
+use steadfast_core::time::Instant;
+
+use super::{Daemon, Name};
+use crate::plan::PlannedGroup;
+
+/// The sync groups that the agent has.
+#[derive(Default)]
+pub(super) struct SyncGroups {
+    named: HashMap<Name, GroupId>,
+    /// Those that are gone: without members, as good as new.
+    free: Vec<GroupId>,
+}
+
+impl SyncGroups {
+    /// Keeps these and no others.
+    fn retain(&mut self, planned: &[PlannedGroup]) {
+        let names: HashSet<&str> = planned.iter().map(|planned| planned.name.as_str()).collect();
+        let gone = self.named.extract_if(|name, _| !names.contains(&**name));
+        self.free.extend(gone.map(|(_, id)| id));
+    }
+}
+
+impl Daemon {
+    /// Makes the agent's sync groups what the plan says: whoever leaves one goes on by itself, whoever stays
+    /// notices nothing.
+    pub(super) fn regroup(&mut self, now: Instant, planned: &[PlannedGroup]) {
+        self.groups.retain(planned);
+        let locals = self.order.iter().filter_map(|id| self.port.local(*id));
+        let ids: HashMap<Name, RouterId> = locals.map(|local| (Name::clone(&local.name), local.id)).collect();
+        let mut wanted: Vec<(RouterId, GroupId)> = Vec::new();
+        for planned in planned {
+            match self.sync_group(&planned.name) {
+                Some(id) => {
+                    wanted.extend(planned.members.iter().filter_map(|name| Some((*ids.get(name.as_str())?, id))));
+                }
+                None => error!("{}: there is no room for another sync group", planned.name),
+            }
+        }
+        let grouped: HashSet<RouterId> = wanted.iter().map(|(router, _)| *router).collect();
+        for id in self.order.iter().filter(|id| !grouped.contains(id)) {
+            self.agent.leave(now, *id);
+        }
+        for (router, group) in wanted {
+            if self.agent.join(now, router, group).is_err() {
+                error!("a Virtual Router cannot join its sync group");
+            }
+        }
+    }
+
+    /// The agent's sync group of this name.
+    fn sync_group(&mut self, name: &str) -> Option<GroupId> {
+        if let Some(known) = self.groups.named.get(name) {
+            return Some(*known);
+        }
+        let id = self.groups.free.pop().or_else(|| self.agent.add_group().ok())?;
+        self.groups.named.insert(Name::from(name), id);
+        Some(id)
+    }
+}
