@@ -12,6 +12,7 @@ pub mod monitor;
 pub mod namespace;
 pub mod probe;
 pub mod process;
+pub mod servers;
 pub mod spec;
 pub mod tshark;
 
