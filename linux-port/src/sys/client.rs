@@ -18,8 +18,8 @@ pub enum Kind {
     Stream,
     /// UDP.
     Datagram,
-    /// ICMP or ICMPv6 messages without an IP header. Where the system lets nobody ping without privilege, it is a raw
-    /// socket, see [`Connected::header`].
+    /// ICMP or ICMPv6 messages. Where the system lets nobody ping without privilege, it is a raw socket, which over
+    /// IPv4 receives them with their IP header.
     Echo,
 }
 
@@ -32,17 +32,6 @@ pub struct Route<'a> {
     pub interface: Option<&'a str>,
     /// The firewall's mark, 0 for none.
     pub mark: u32,
-}
-
-/// A socket whose connection is there or on its way.
-#[derive(Debug)]
-pub struct Connected {
-    /// The socket.
-    pub socket: OwnedFd,
-    /// Whether the connection is there already; if not, it becomes writable, or fails, when that is decided.
-    pub complete: bool,
-    /// Whether received messages begin with an IPv4 header (a raw ICMP socket).
-    pub header: bool,
 }
 
 /// Why a connection could not even be begun.
@@ -61,13 +50,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Begins to connect; never waits.
+/// Begins to connect; never waits. The socket becomes writable, or fails, when it is decided whether the connection is
+/// there.
 ///
 /// # Errors
 /// What the kernel says at once, see [`Failure`].
-pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> Result<Connected, Failure> {
+pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> Result<OwnedFd, Failure> {
     let domain = if target.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let mut header = false;
     let socket = match kind {
         Kind::Stream => {
             let socket = super::socket::socket(domain, libc::SOCK_STREAM, libc::IPPROTO_TCP)?;
@@ -79,10 +68,8 @@ pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> Result<Conne
         Kind::Echo => {
             let protocol = if target.is_ipv4() { libc::IPPROTO_ICMP } else { libc::IPPROTO_ICMPV6 };
             // Whether ping sockets are allowed is net.ipv4.ping_group_range; root may always open a raw one.
-            super::socket::socket(domain, libc::SOCK_DGRAM, protocol).or_else(|_| {
-                header = target.is_ipv4();
-                super::socket::socket(domain, libc::SOCK_RAW, protocol)
-            })?
+            super::socket::socket(domain, libc::SOCK_DGRAM, protocol)
+                .or_else(|_| super::socket::socket(domain, libc::SOCK_RAW, protocol))?
         }
     };
     if let Some(interface) = route.interface {
@@ -107,16 +94,15 @@ pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> Result<Conne
     let (address, length) = Address::of(target);
     // SAFETY: the address is valid for the length given, during the call.
     let result = super::check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) });
-    let complete = match result {
-        Ok(_) => true,
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
+    match result {
+        Ok(_) => Ok(socket),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
         Err(error) => {
             let here = [libc::EADDRNOTAVAIL, libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM];
             let here = error.raw_os_error().is_some_and(|code| here.contains(&code));
-            return Err(if here { Failure::Here(error) } else { Failure::There(error) });
+            Err(if here { Failure::Here(error) } else { Failure::There(error) })
         }
-    };
-    Ok(Connected { socket, complete, header })
+    }
 }
 
 /// Sends on a connected socket; how much was taken, `None` if there is no room now.
@@ -218,12 +204,12 @@ mod tests {
             let Ok(listener) = TcpListener::bind(listen) else { continue };
             let route = Route { source: Some(source.parse().unwrap()), ..Route::default() };
             let connected = connect(Kind::Stream, listener.local_addr().unwrap(), route).unwrap();
-            wait(&connected.socket);
-            assert!(take_error(connected.socket.as_fd()).is_none());
+            wait(&connected);
+            assert!(take_error(connected.as_fd()).is_none());
             let (mut server, peer) = listener.accept().unwrap();
             assert_eq!(peer.ip(), source.parse::<SocketAddr>().unwrap().ip());
             server.write_all(b"hello").unwrap();
-            assert_eq!(send(connected.socket.as_fd(), b"hi").unwrap(), Some(2));
+            assert_eq!(send(connected.as_fd(), b"hi").unwrap(), Some(2));
             server.read_exact(&mut [0; 2]).unwrap();
             drop(connected);
             assert_eq!(server.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::ConnectionReset);
@@ -235,8 +221,8 @@ mod tests {
         let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = match connect(Kind::Stream, gone, Route::default()) {
             Ok(connected) => {
-                wait(&connected.socket);
-                take_error(connected.socket.as_fd()).unwrap()
+                wait(&connected);
+                take_error(connected.as_fd()).unwrap()
             }
             Err(Failure::There(error) | Failure::Here(error)) => error,
         };
@@ -247,17 +233,16 @@ mod tests {
     fn datagrams_go_there_and_come_back() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let asked = connect(Kind::Datagram, server.local_addr().unwrap(), Route::default()).unwrap();
-        assert!(asked.complete);
-        assert_eq!(receive(asked.socket.as_fd(), &mut [0; 8]).unwrap(), None);
-        send(asked.socket.as_fd(), b"?").unwrap();
+        assert_eq!(receive(asked.as_fd(), &mut [0; 8]).unwrap(), None);
+        send(asked.as_fd(), b"?").unwrap();
         let (_, client) = server.recv_from(&mut [0; 8]).unwrap();
         server.send_to(b"answer", client).unwrap();
         let mut answer = [0; 8];
-        assert_eq!(receive(asked.socket.as_fd(), &mut answer).unwrap(), Some(6));
+        assert_eq!(receive(asked.as_fd(), &mut answer).unwrap(), Some(6));
         drop(server);
         // The ICMP error comes back before the second send, or with it.
-        let first = send(asked.socket.as_fd(), b"?");
-        let told = first.err().or_else(|| take_error(asked.socket.as_fd()));
+        let first = send(asked.as_fd(), b"?");
+        let told = first.err().or_else(|| take_error(asked.as_fd()));
         assert_eq!(told.map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
     }
 

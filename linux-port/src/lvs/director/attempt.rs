@@ -10,7 +10,7 @@ use steadfast_core::time::{Duration, Instant};
 use crate::lvs::plan::Check;
 use crate::lvs::probe::{self, Dialogue, Transport};
 use crate::lvs::verdict::Verdict;
-use crate::sys::client::{self, Connected, Failure, Kind, Route};
+use crate::sys::client::{self, Failure, Kind, Route};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::socket;
 
@@ -26,8 +26,6 @@ pub(super) struct Attempt {
     socket: OwnedFd,
     stage: Stage,
     dialogue: Option<Box<dyn Dialogue>>,
-    /// Whether messages begin with an IPv4 header.
-    header: bool,
     /// How long each stage may take.
     limit: Duration,
     /// When it is over at the latest.
@@ -78,10 +76,10 @@ impl Attempt {
             Transport::Stream => (Kind::Stream, Stage::Connecting, Interest::CHANGES),
             _ => (Kind::Stream, Stage::Connecting, Interest::WRITABLE_ONCE),
         };
-        let Connected { socket, header, .. } = client::connect(kind, check.target, route)?;
+        let socket = client::connect(kind, check.target, route)?;
         epoll.add(socket.as_fd(), interest, token)?;
         let limit = check.timing.connect_timeout;
-        Ok(Self { socket, stage, dialogue, header, limit, deadline: now + limit })
+        Ok(Self { socket, stage, dialogue, limit, deadline: now + limit })
     }
 
     /// Whether something is to be sent before anything can happen: there is no connection to wait for.
@@ -167,7 +165,6 @@ impl Attempt {
                 Ok(None) => return Step::Wait,
                 Ok(Some(count)) => {
                     let message = buffer.get(..count).unwrap_or_default();
-                    let message = if self.header { without_header(message) } else { message };
                     if let Some(verdict) = dialogue.received(message) {
                         return Step::Done(verdict);
                     }
@@ -188,12 +185,6 @@ fn flush(socket: &OwnedFd, dialogue: &mut dyn Dialogue) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// What follows an IPv4 header.
-fn without_header(message: &[u8]) -> &[u8] {
-    let words = message.first().map_or(0, |first| usize::from(first & 0xf));
-    message.get(words * 4..).unwrap_or_default()
 }
 
 fn is_end(error: &io::Error) -> bool {

@@ -30,6 +30,9 @@ const PROGRAMS: usize = 256;
 const OBSTACLE: Duration = Duration::from_secs(1);
 /// Checks that are begun in one turn: between two of them, answers are taken in.
 const BEGINNINGS: usize = 128;
+/// How long a server that sends without end is left alone between two helpings, so that it takes no more than a part
+/// of a processor.
+const BREATH: Duration = Duration::from_millis(1);
 /// The longest content of a file that is looked at: a number, and blanks.
 const FILE_BYTES: u64 = 64;
 
@@ -51,6 +54,8 @@ pub(super) struct Checker {
     round: usize,
     /// How much later than due the check was begun.
     late: Duration,
+    /// Whether it is left alone for a moment, since it had more to read than one helping.
+    breathes: bool,
     /// The verdict that counted last.
     counted: Option<Verdict>,
     /// When the loop has to look at it.
@@ -93,8 +98,9 @@ pub(super) struct Checks {
     timers: BTreeSet<(Instant, usize)>,
     programs: Programs<(usize, u32)>,
     tls: TlsContext,
-    /// Those with more to read.
+    /// Those with more to read, and when they are read on.
     again: Vec<(usize, u32)>,
+    read_on_at: Instant,
     buffer: Buffer,
     random: RandomState,
     drawn: u64,
@@ -121,6 +127,7 @@ impl Checks {
             programs: Programs::new(PROGRAMS)?,
             tls: TlsContext::default(),
             again: Vec::new(),
+            read_on_at: Instant::default(),
             buffer: attempt::buffer(),
             random: RandomState::new(),
             drawn: 0,
@@ -153,6 +160,7 @@ impl Checks {
             state: State::Idle,
             round: 0,
             late: Duration::ZERO,
+            breathes: false,
             counted: None,
             timer: None,
             serial,
@@ -202,21 +210,22 @@ impl Checks {
 
     /// Something has happened at a socket.
     pub(super) fn ready(&mut self, now: Instant, epoll: &Epoll, slot: usize, serial: u32, failed: bool) {
-        if self.get(slot).is_some_and(|checker| checker.serial == serial) {
+        if self.get(slot).is_some_and(|checker| checker.serial == serial && !checker.breathes) {
             self.go_on(now, epoll, slot, failed);
         }
     }
 
     /// Goes on with what had more to read.
     pub(super) fn read_on(&mut self, now: Instant, epoll: &Epoll) {
-        for (slot, serial) in std::mem::take(&mut self.again) {
-            self.ready(now, epoll, slot, serial, false);
+        if now < self.read_on_at {
+            return;
         }
-    }
-
-    /// Whether something has more to read.
-    pub(super) fn has_more(&self) -> bool {
-        !self.again.is_empty()
+        for (slot, serial) in std::mem::take(&mut self.again) {
+            if let Some(checker) = self.get_mut(slot).filter(|checker| checker.serial == serial) {
+                checker.breathes = false;
+                self.go_on(now, epoll, slot, false);
+            }
+        }
     }
 
     /// Takes in which programs have ended.
@@ -269,7 +278,8 @@ impl Checks {
     /// When there is something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(due, _)| *due);
-        [timer, self.programs.due()].into_iter().flatten().min()
+        let read_on = (!self.again.is_empty()).then_some(self.read_on_at);
+        [timer, read_on, self.programs.due()].into_iter().flatten().min()
     }
 
     /// Ends everything that is under way.
@@ -346,6 +356,10 @@ impl Checks {
         match attempt.go_on(now, failed, buffer) {
             Step::Wait => self.set_timer(slot),
             Step::Again => {
+                checker.breathes = true;
+                if self.again.is_empty() {
+                    self.read_on_at = now + BREATH;
+                }
                 self.again.push((slot, checker.serial));
                 self.set_timer(slot);
             }
@@ -358,6 +372,7 @@ impl Checks {
         let Some(checker) = self.list.get_mut(slot).and_then(Option::as_mut) else { return };
         // Closes the socket, and with it every event that it may still have.
         checker.state = State::Idle;
+        checker.breathes = false;
         checker.serial = checker.serial.wrapping_add(1);
         self.counts.attempts += 1;
         if verdict == Verdict::Up {
@@ -409,6 +424,7 @@ impl Checks {
     fn call_off(&mut self, now: Instant, slot: usize) {
         let Some(checker) = self.list.get_mut(slot).and_then(Option::as_mut) else { return };
         checker.serial = checker.serial.wrapping_add(1);
+        checker.breathes = false;
         if let State::Program(id) = std::mem::replace(&mut checker.state, State::Idle) {
             self.programs.cancel(now, id);
         }

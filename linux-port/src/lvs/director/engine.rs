@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use log::{error, info, warn};
-use steadfast_core::time::Instant;
+use steadfast_core::time::{Duration, Instant};
 
 use super::checks::{Checks, Place, Remark, untoken};
 use super::keeper::{INTERVAL, Keeper};
@@ -112,7 +112,7 @@ impl<'a> Engine<'a> {
             if !self.events.is_full() {
                 break;
             }
-            timeout = Some(steadfast_core::time::Duration::ZERO);
+            timeout = Some(Duration::ZERO);
         }
         self.checks.read_on(now, &self.epoll);
         self.checks.poll_programs(now, &self.epoll)?;
@@ -123,7 +123,7 @@ impl<'a> Engine<'a> {
     }
 
     fn due(&self) -> Option<Instant> {
-        if self.checks.has_more() || !self.changed.is_empty() {
+        if !self.changed.is_empty() {
             return Some(Instant::default());
         }
         let keeper = match self.kernel.due() {
