@@ -5,7 +5,6 @@ mod help;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use log::LevelFilter;
 
 use crate::control;
 use crate::control::command::{Action, ServerCommand};
+use crate::lvs::plan::RealServerRole;
 
 /// The configuration files that are looked for, in this order, without `--config`.
 pub const CONFIG_PATHS: [&str; 2] = ["/etc/steadfast/steadfast.conf", "/etc/keepalived/keepalived.conf"];
@@ -97,10 +97,8 @@ pub struct ServerOptions {
 /// The options of `real-server`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealServerOptions {
-    /// The virtual addresses; none with `undo`.
-    pub addresses: Vec<IpAddr>,
-    /// The interface that holds them.
-    pub interface: String,
+    /// The virtual addresses, none with `undo`, and the interface that holds them.
+    pub role: RealServerRole,
     /// The directory of the notes.
     pub state: PathBuf,
     /// Take back what a predecessor has left, and nothing else.
@@ -245,8 +243,7 @@ fn server(mut parser: Parser) -> Result<Command, UsageError> {
 
 fn real_server(mut parser: Parser) -> Result<Command, UsageError> {
     let mut options = RealServerOptions {
-        addresses: Vec::new(),
-        interface: "lo".into(),
+        role: RealServerRole { interface: "lo".into(), addresses: Vec::new() },
         state: "/run/steadfast".into(),
         undo: false,
     };
@@ -255,16 +252,18 @@ fn real_server(mut parser: Parser) -> Result<Command, UsageError> {
             Arg::Long("vip") => {
                 let address = parser.value()?.string()?;
                 let parsed = address.parse().map_err(|_| UsageError(format!("{address:?} is no IP address")))?;
-                options.addresses.push(parsed);
+                if !options.role.addresses.contains(&parsed) {
+                    options.role.addresses.push(parsed);
+                }
             }
-            Arg::Long("interface") => options.interface = parser.value()?.string()?,
+            Arg::Long("interface") => options.role.interface = parser.value()?.string()?,
             Arg::Long("state") => options.state = parser.value()?.into(),
             Arg::Long("undo") => options.undo = true,
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::REAL_SERVER)),
             other => return Err(other.unexpected().into()),
         }
     }
-    if options.undo != options.addresses.is_empty() {
+    if options.undo != options.role.addresses.is_empty() {
         return Err(UsageError("name virtual addresses with --vip ADDRESS, or --undo".into()));
     }
     Ok(Command::RealServer(options))
@@ -336,12 +335,14 @@ mod tests {
         assert_eq!(parsed("server --control=/b enable fwmark3 10.0.0.1"), options(Action::Enable, false, None));
         assert_eq!(parsed("server weight --control /b fwmark3 10.0.0.1 7"), options(Action::Weight(7), false, None));
         let options = RealServerOptions {
-            addresses: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()],
-            interface: "lo".into(),
+            role: RealServerRole {
+                interface: "lo".into(),
+                addresses: vec![[192, 0, 2, 1].into(), "2001:db8::1".parse().unwrap()],
+            },
             state: "/c".into(),
             undo: false,
         };
-        let line = "real-server --vip 192.0.2.1 --vip=2001:db8::1 --state /c";
+        let line = "real-server --vip 192.0.2.1 --vip=2001:db8::1 --vip 192.0.2.1 --state /c";
         assert_eq!(parsed(line), Ok(Command::RealServer(options)));
         assert_eq!(parsed("demo"), Ok(Command::Demo));
         assert_eq!(parsed("--version"), Ok(Command::Version));

@@ -16,7 +16,7 @@ mod watch;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -132,7 +132,7 @@ impl Daemon {
 
         // A coarse timer is a late Advertisement; without the setting it is only later.
         let _ = clock::set_timer_slack();
-        let port =
+        let mut port =
             LinuxPort::open().map_err(failed("cannot open sockets (CAP_NET_RAW and CAP_NET_ADMIN are needed)"))?;
         let monitor = Monitor::open().map_err(failed("cannot listen to the kernel's news"))?;
         let reloads = Reloads::new(file.clone()).map_err(failed("cannot prepare reloads"))?;
@@ -147,6 +147,7 @@ impl Daemon {
                 None
             }
         };
+        port.balancing.keep_notes_in(options.control.parent().unwrap_or(Path::new(".")));
         // Beside the socket and by its name: two agents may have theirs in one directory.
         let mut notes = options.control.clone().into_os_string();
         notes.push(".changes");
@@ -173,8 +174,8 @@ impl Daemon {
             polls,
             queue: ReceiveQueue::default(),
             order: Vec::new(),
-            stopping: None,
             groups: SyncGroups::default(),
+            stopping: None,
         };
         let now = clock::now();
         daemon.agent.set_startup_delay(now, startup_delay);

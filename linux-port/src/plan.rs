@@ -37,7 +37,7 @@ pub struct Plan {
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.routers.is_empty() && self.lvs.services.is_empty()
+        self.routers.is_empty() && self.lvs.services.is_empty() && self.lvs.role.is_none()
     }
 }
 

@@ -43,6 +43,10 @@ const fn own(name: &'static str) -> Keyword {
     Keyword { name, support: Support::Supported, own: true }
 }
 
+const fn own_port(name: &'static str) -> Keyword {
+    Keyword { name, support: Support::Port, own: true }
+}
+
 const fn not_yet(name: &'static str) -> Keyword {
     Keyword { name, support: Support::NotYet, own: false }
 }
@@ -91,11 +95,13 @@ pub enum Vocabulary {
     Url,
     /// `SSL`.
     Ssl,
+    /// `real_server_role`.
+    RealServerRole,
 }
 
 impl Vocabulary {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::File,
         Self::Global,
         Self::Instance,
@@ -114,6 +120,7 @@ impl Vocabulary {
         Self::Checker,
         Self::Url,
         Self::Ssl,
+        Self::RealServerRole,
     ];
 
     /// Its keywords.
@@ -137,6 +144,7 @@ impl Vocabulary {
             Self::Checker => lvs::CHECKER,
             Self::Url => lvs::URL,
             Self::Ssl => lvs::SSL,
+            Self::RealServerRole => lvs::REAL_SERVER_ROLE,
         }
     }
 
@@ -161,6 +169,7 @@ impl Vocabulary {
             Self::Checker => "in a checker of a real_server",
             Self::Url => "in a url",
             Self::Ssl => "in SSL",
+            Self::RealServerRole => "in real_server_role",
         }
     }
 }

@@ -127,7 +127,9 @@ telling the LAN that it has them: puts each address on lo with /32 or /128 and a
 route, and sets net.ipv4.conf.{all,lo}.arp_ignore to 1 and arp_announce to 2. Runs in
 the foreground until SIGTERM or SIGINT, puts an address back that somebody else
 removes, and takes everything back at its end. What a run that was killed has left
-stays in force; the next one takes it over, or --undo takes it back.
+stays in force; the next one takes it over, or --undo takes it back. A block
+real_server_role { virtual_ipaddress { ADDRESS ... } } in the configuration file has
+`steadfast run` do the same.
 
 Options:
       --vip ADDRESS      A virtual address, IPv4 or IPv6; may be given again

@@ -2,6 +2,7 @@
 //! transitions, and stopped in the end. Nothing here ever waits, but for the end.
 
 use log::{error, warn};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use super::Name;
 use crate::control::command::ServerCommand;
 use crate::control::{Answer, Request};
 use crate::lvs::director::{Command, Director};
-use crate::lvs::plan::LvsPlan;
+use crate::lvs::plan::{LvsPlan, RealServerRole};
+use crate::lvs::real_server::{self, Holder};
 use crate::status::Snapshot;
 
 /// How long a stop waits for the kernel's table to be cleared.
@@ -21,12 +23,22 @@ pub(super) struct Balancing {
     director: Option<Director>,
     /// The `vrrp_instance` that the sync daemon follows.
     followed: Option<Name>,
+    /// Where what `real_server_role` changes is noted.
+    notes: PathBuf,
+    /// `real_server_role`, if there is or was one.
+    holder: Option<Holder>,
 }
 
 impl Balancing {
+    /// Where what is changed on this machine is noted: before the first plan.
+    pub(super) fn keep_notes_in(&mut self, directory: &Path) {
+        self.notes = directory.to_owned();
+    }
+
     /// This is the plan from now on. A director that has nothing left to do stays, and does nothing.
     pub(super) fn plan(&mut self, plan: LvsPlan) {
         self.followed = plan.sync_daemon.as_ref().and_then(|daemon| daemon.instance.as_deref()).map(Name::from);
+        self.hold(plan.role.clone());
         let plan = Arc::new(plan);
         match &mut self.director {
             Some(director) if director.is_alive() => director.send(Command::Plan(plan)),
@@ -35,6 +47,19 @@ impl Balancing {
                 Ok(director) => self.director = Some(director),
                 Err(error) => error!("LVS: the director cannot be started: {error}"),
             },
+        }
+    }
+
+    /// Holds the addresses of `real_server_role`, or takes back what an earlier run has left.
+    fn hold(&mut self, role: Option<RealServerRole>) {
+        if self.holder.is_none() && (role.is_some() || real_server::has_notes(&self.notes)) {
+            match Holder::start(&self.notes) {
+                Ok(holder) => self.holder = Some(holder),
+                Err(error) => error!("real_server_role: {error}"),
+            }
+        }
+        if let Some(holder) = &self.holder {
+            holder.hold(role);
         }
     }
 
@@ -74,6 +99,11 @@ impl Balancing {
             && !director.stop(PATIENCE)
         {
             warn!("LVS: the IPVS table could not be cleared in time");
+        }
+        if let Some(holder) = self.holder.take()
+            && !holder.stop(PATIENCE)
+        {
+            warn!("real_server_role: the addresses could not be taken back in time");
         }
     }
 }

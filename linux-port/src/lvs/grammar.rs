@@ -12,6 +12,7 @@ mod globals;
 mod group;
 mod http;
 mod reader;
+mod role;
 mod script;
 mod server;
 mod service;
@@ -24,7 +25,7 @@ use steadfast_core::config::statement::Block;
 
 use crate::check::Findings;
 
-use super::plan::{LvsPlan, SyncDaemon, TlsIdentity};
+use super::plan::{LvsPlan, RealServerRole, SyncDaemon, TlsIdentity};
 use globals::Globals;
 use group::Group;
 use reader::Reader;
@@ -39,6 +40,8 @@ struct Definitions {
     /// `track_file`: what FILE_CHECK refers to.
     files: HashMap<String, TrackFile>,
     tls: TlsIdentity,
+    /// `real_server_role`.
+    role: Option<RealServerRole>,
     /// The VRIDs of the instances, which `lvs_sync_daemon` takes for its id.
     vrids: HashMap<String, u8>,
     /// `lvs_sync_daemon_interface` of an instance: how it was written once.
@@ -79,5 +82,6 @@ pub fn read(text: &str, findings: &mut Findings) -> LvsPlan {
         flush_at_start: definitions.globals.flush_at_start,
         flush_on_stop: definitions.globals.flush_on_stop,
         tls: definitions.tls,
+        role: definitions.role,
     }
 }

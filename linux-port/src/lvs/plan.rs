@@ -25,6 +25,17 @@ pub struct LvsPlan {
     pub flush_on_stop: FlushOnStop,
     /// `SSL { … }`: for all SSL_GET.
     pub tls: TlsIdentity,
+    /// `real_server_role`: this machine is a real server.
+    pub role: Option<RealServerRole>,
+}
+
+/// `real_server_role`: virtual addresses that this machine takes packets for, and does not tell the LAN of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealServerRole {
+    /// `interface`: where they are put, `lo` unless said otherwise.
+    pub interface: String,
+    /// `virtual_ipaddress`: at least one, each once.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// `lvs_flush_on_stop [VS]`.

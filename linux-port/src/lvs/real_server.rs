@@ -5,29 +5,23 @@
 //! What every tutorial does by hand: the address with /32 (IPv6: /128) on `lo`, a host route to it,
 //! `arp_ignore` 1 (answer only for addresses of the interface that was asked) and `arp_announce` 2 (ask with the
 //! address of the interface that asks). Neighbour discovery of IPv6 answers only for addresses of the interface
-//! that was asked, so IPv6 needs none of the settings.
+//! that was asked, so IPv6 needs none of the settings. Who keeps it so, for how long, is in `keep`.
 
-use std::collections::BTreeSet;
+mod keep;
+
+pub use keep::{Holder, run};
+
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
 
-use log::{error, info, warn};
+use log::warn;
 
-use crate::cli::RealServerOptions;
-use crate::logging;
-use crate::netlink::{Address, AddressSpec, Client, Event, Monitor};
-use crate::sys::poll::PollSet;
-use crate::sys::signal::{Signal, Signals};
+use super::plan::RealServerRole;
+use crate::netlink::{Address, AddressSpec, Client};
 use crate::sysctl::{self, Changes};
-
-/// How long news of addresses may gather before they are looked at.
-const GATHER: steadfast_core::time::Duration = steadfast_core::time::Duration::from_millis(200);
 
 /// The settings that keep ARP quiet about addresses of other interfaces, with the least value that does.
 const ARP: [(&str, u32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
@@ -37,22 +31,33 @@ const ARP: [(&str, u32); 2] = [("arp_ignore", 1), ("arp_announce", 2)];
 pub struct Role {
     client: Client,
     changes: Changes,
-    interface: String,
+    /// Whether an address that another interface has is only warned of: this machine is a director too, and is
+    /// Active.
+    lenient: bool,
     lock: (PathBuf, File),
+}
+
+/// Whether an earlier run has left notes in `directory`.
+pub fn has_notes(directory: &Path) -> bool {
+    notes(directory).exists()
+}
+
+fn notes(directory: &Path) -> PathBuf {
+    directory.join("real-server.changes")
 }
 
 impl Role {
     /// Begins with what a predecessor has noted in `directory`, which is made if it is not there; nothing is changed
-    /// yet.
+    /// yet. If it is `lenient`, an address that another interface has as well is only warned of.
     ///
     /// # Errors
     /// `AddrInUse` if another process has the role; else of the system.
-    pub fn start(directory: &Path, interface: &str) -> io::Result<Self> {
+    pub fn start(directory: &Path, lenient: bool) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let path = directory.join("real-server.lock");
         let lock = lock(&path)?;
-        let changes = Changes::open(&directory.join("real-server.changes"))?;
-        Ok(Self { client: Client::open()?, changes, interface: interface.into(), lock: (path, lock) })
+        let changes = Changes::open(&notes(directory))?;
+        Ok(Self { client: Client::open()?, changes, lenient, lock: (path, lock) })
     }
 
     /// Holds these virtual addresses, and none besides that it, or a predecessor, held before. What is there
@@ -61,32 +66,31 @@ impl Role {
     /// # Errors
     /// An address that another interface has, which would answer for it; else of the system, the first. The rest is
     /// done nevertheless.
-    pub fn hold(&mut self, addresses: &[IpAddr]) -> io::Result<bool> {
-        let link = self.client.link(&self.interface)?;
-        let link = link.ok_or_else(|| failed(&self.interface, &io::ErrorKind::NotFound.into()))?;
-        if !link.up && !addresses.is_empty() {
-            return Err(failed(&self.interface, &io::Error::other("the interface is down")));
+    pub fn hold(&mut self, role: &RealServerRole) -> io::Result<bool> {
+        let interface = role.interface.as_str();
+        let link = self.client.link(interface)?;
+        let link = link.ok_or_else(|| failed(interface, &io::ErrorKind::NotFound.into()))?;
+        if !link.up && !role.addresses.is_empty() {
+            return Err(failed(interface, &io::Error::other("the interface is down")));
         }
-        let wanted: BTreeSet<IpAddr> = addresses.iter().copied().collect();
         let mut result = Ok(());
         let mut changed = false;
-        let before = self.changes.addresses().clone();
-        for (interface, address) in &before {
-            if *interface != self.interface || !wanted.contains(address) {
+        for (before, address) in self.changes.addresses().clone() {
+            if before != interface || !role.addresses.contains(&address) {
                 changed = true;
-                result = result.and(self.remove(interface, *address));
+                result = result.and(self.remove(&before, address));
             }
         }
         // Before the first address, so that nobody is ever told of it.
-        if wanted.iter().any(IpAddr::is_ipv4) {
-            result = result.and_then(|()| self.quiet());
+        if role.addresses.iter().any(IpAddr::is_ipv4) {
+            result = result.and_then(|()| self.quiet(interface));
         } else {
             result = result.and(self.changes.restore(&["net/ipv4/".into()]));
         }
         if result.is_ok() {
             let there = self.client.addresses()?;
-            for address in wanted {
-                match self.add(link.index, address, &there) {
+            for address in &role.addresses {
+                match self.add((link.index, interface), *address, &there) {
                     Ok(added) => changed |= added,
                     Err(error) => result = result.and(Err(failed(address, &error))),
                 }
@@ -115,8 +119,8 @@ impl Role {
         self.changes.addresses().iter().any(|(_, held)| *held == address.ip)
     }
 
-    fn quiet(&mut self) -> io::Result<()> {
-        for interface in ["all", &self.interface] {
+    fn quiet(&mut self, interface: &str) -> io::Result<()> {
+        for interface in ["all", interface] {
             for (setting, least) in ARP {
                 let key = format!("net/ipv4/conf/{interface}/{setting}");
                 // Larger values say less still.
@@ -129,21 +133,26 @@ impl Role {
     }
 
     /// Adds an address, unless it is there; whether it was added.
-    fn add(&mut self, index: u32, ip: IpAddr, there: &[Address]) -> io::Result<bool> {
-        if let Some(elsewhere) = there.iter().find(|address| address.ip == ip && address.interface != index) {
-            let link = self.client.link_at(elsewhere.interface)?;
-            let name = link.map_or_else(|| elsewhere.interface.to_string(), |link| link.name);
-            let text = format!("it is on {name} already, which tells the LAN so: this machine would take the packets");
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-        }
-        let present = there.iter().any(|address| address.ip == ip);
-        let noted = self.changes.addresses().contains(&(self.interface.clone(), ip));
+    fn add(&mut self, (index, interface): (u32, &str), ip: IpAddr, there: &[Address]) -> io::Result<bool> {
+        let present = there.iter().any(|address| address.ip == ip && address.interface == index);
+        let noted = self.changes.addresses().contains(&(interface.to_owned(), ip));
         if present && !noted {
-            warn!("{ip} is on {} already; it stays when this ends", self.interface);
+            warn!("{ip} is on {interface} already; it stays when this ends");
             return Ok(false);
         }
+        if let Some(elsewhere) = there.iter().find(|address| address.ip == ip && address.interface != index)
+            && !present
+        {
+            let link = self.client.link_at(elsewhere.interface)?;
+            let name = link.map_or_else(|| elsewhere.interface.to_string(), |link| link.name);
+            let text = format!("it is on {name} already, which tells the LAN so: this machine would take all packets");
+            if !self.lenient {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+            }
+            warn!("{ip}: {text}");
+        }
         // Noted first: what is noted and was never made does no harm.
-        self.changes.add_address(&self.interface, ip)?;
+        self.changes.add_address(interface, ip)?;
         if !present {
             self.client.add_address(&spec(index, ip))?;
         }
@@ -192,78 +201,6 @@ fn lock(path: &Path) -> io::Result<File> {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
-        }
-    }
-}
-
-/// `steadfast real-server`: has the role until it is told to stop.
-pub fn run(options: &RealServerOptions) -> ExitCode {
-    // Before any thread is made: threads inherit the mask.
-    let signals = match Signals::listen(&[Signal::Terminate, Signal::Interrupt]) {
-        Ok(signals) => signals,
-        Err(error) => return fail(&format!("cannot listen to signals: {error}")),
-    };
-    if let Err(error) = logging::init(log::LevelFilter::Info) {
-        return fail(&format!("cannot start the log: {error}"));
-    }
-    let result = serve(options, signals);
-    if let Err(error) = &result {
-        error!("{error}");
-    }
-    logging::flush(Duration::from_millis(500));
-    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn fail(problem: &str) -> ExitCode {
-    // The log does not run yet; if stderr is closed, the exit status has to say it.
-    let _ = io::Write::write_all(&mut io::stderr(), format!("steadfast: {problem}\n").as_bytes());
-    ExitCode::FAILURE
-}
-
-fn serve(options: &RealServerOptions, mut signals: Signals) -> io::Result<()> {
-    let mut role = Role::start(&options.state, &options.interface)?;
-    if options.undo {
-        let count = role.changes.addresses().len();
-        role.stop()?;
-        info!("{count} virtual addresses were taken back");
-        return Ok(());
-    }
-    let mut monitor = Monitor::open()?;
-    let result = role.hold(&options.addresses).and_then(|_| {
-        info!("{} virtual addresses on {}", options.addresses.len(), options.interface);
-        wait(&mut role, &options.addresses, &mut signals, &mut monitor)
-    });
-    result.and(role.stop())
-}
-
-/// Until a signal says to stop: an address that somebody removes is put back.
-fn wait(role: &mut Role, addresses: &[IpAddr], signals: &mut Signals, monitor: &mut Monitor) -> io::Result<()> {
-    let mut polls = PollSet::new();
-    polls.add(signals.as_fd());
-    polls.add(monitor.as_fd());
-    let mut missing = false;
-    loop {
-        polls.wait(missing.then_some(GATHER))?;
-        if signals.next().is_some() {
-            info!("stopping");
-            return Ok(());
-        }
-        let mut news = false;
-        monitor.receive(256, |event| match event {
-            Event::AddressRemoved(address) => news |= role.holds(&address),
-            Event::Overrun => news = true,
-            _ => {}
-        })?;
-        if news {
-            missing = true;
-        } else if std::mem::take(&mut missing) {
-            match role.hold(addresses) {
-                Ok(true) => warn!("virtual addresses were removed by somebody else, and are back"),
-                Ok(false) => {}
-                Err(error) => {
-                    error!("virtual addresses were removed by somebody else, and cannot be put back: {error}")
-                }
-            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The keywords of IPVS and its health checks: those inside the blocks. They are acted upon by the ports that have
 //! IPVS, by a grammar of their own.
 
-use super::{Keyword, ignored, not_yet, supported};
+use super::{Keyword, ignored, not_yet, own, supported};
 
 const NAMES: &str = "a server is named by its address everywhere";
 
@@ -134,3 +134,5 @@ pub(super) const URL: &[Keyword] = &[
 
 pub(super) const SSL: &[Keyword] =
     &[supported("password"), supported("ca"), supported("certificate"), supported("key")];
+
+pub(super) const REAL_SERVER_ROLE: &[Keyword] = &[own("interface"), own("virtual_ipaddress")];

@@ -1,7 +1,7 @@
 //! The keywords of the file, of `global_defs` and of everything that belongs to VRRP. Names as keepalived
 //! 2.4 registers them; one that an older keepalived does not have is no reason to leave it out.
 
-use super::{Keyword, ignored, not_yet, own, port, supported};
+use super::{Keyword, ignored, not_yet, own, own_port, port, supported};
 
 const FAREWELL: &str = "an Active that steps down always says so once";
 const CHILD: &str = "there are no child processes";
@@ -31,6 +31,7 @@ pub(super) const FILE: &[Keyword] = &[
     port("virtual_server"),
     port("virtual_server_group"),
     port("SSL"),
+    own_port("real_server_role"),
     not_yet("include"),
     not_yet("includer"),
     not_yet("includem"),

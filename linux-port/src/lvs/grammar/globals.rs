@@ -39,6 +39,7 @@ impl Definitions {
             "track_file" | "vrrp_track_file" => self.track_file(statement, reader),
             "SSL" => self.ssl(statement, reader),
             "vrrp_instance" => self.instance(statement, reader),
+            "real_server_role" => self.role(statement, reader),
             _ => {}
         }
     }
