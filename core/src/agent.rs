@@ -55,7 +55,7 @@ impl InterfaceId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouterId {
     index: u16,
-    epoch: u16,
+    epoch: u32,
 }
 
 impl RouterId {
