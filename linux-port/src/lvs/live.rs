@@ -36,6 +36,8 @@ struct Facts {
     /// The settings below /proc/sys that rules ask for, as far as there are such.
     settings: BTreeMap<String, u32>,
     modules: Modules,
+    /// The interfaces that IPv4's default routes leave by.
+    default_routes: BTreeSet<String>,
     addresses: Vec<Address>,
     links: Vec<Link>,
     lan: Result<Lan, String>,
@@ -165,6 +167,7 @@ fn judge(plan: &Plan, facts: &Facts) -> Vec<Remark> {
     judge.forwarding();
     judge.ipvs_settings();
     judge.redirects();
+    judge.reverse_paths();
     judge.virtual_addresses();
     judge.neighbours();
     judge.own_servers();
@@ -343,6 +346,44 @@ impl Judge<'_> {
                     self.remarks.push(Remark { severity: Severity::Warning, message });
                 }
             }
+        }
+    }
+
+    /// Clients' packets that come in where their answers would not go out.
+    fn reverse_paths(&mut self) {
+        if self.facts.default_routes.is_empty() {
+            return;
+        }
+        let mut names: BTreeMap<&str, BTreeSet<IpAddr>> = BTreeMap::new();
+        let services: BTreeSet<IpAddr> = self
+            .services()
+            .flat_map(|service| &service.keys)
+            .filter_map(|key| match *key {
+                ServiceKey::Address { address, .. } => Some(address),
+                ServiceKey::Mark { .. } => None,
+            })
+            .collect();
+        for router in &self.plan.routers {
+            for address in router.all_addresses() {
+                let interface = address.device.as_deref().unwrap_or(&router.interface);
+                let of = |name: &str| self.facts.setting(&format!("net/ipv4/conf/{name}/rp_filter"));
+                let strict = of("all").max(of(interface)) == Some(1);
+                let here = address.address.is_ipv4() && services.contains(&address.address);
+                if here && strict && !self.facts.default_routes.contains(interface) {
+                    names.entry(interface).or_default().insert(address.address);
+                }
+            }
+        }
+        let routes = self.facts.default_routes.iter().cloned().collect::<Vec<_>>().join(", ");
+        let messages = names.into_iter().map(|(interface, addresses)| {
+            format!(
+                "net.ipv4.conf.{interface}.rp_filter is 1 and the default route leaves by {routes}: packets for {} from \
+                 clients that have no route by {interface} are dropped; set it, and that of `all`, to 0 or 2",
+                list(&addresses)
+            )
+        });
+        for message in messages.collect::<Vec<_>>() {
+            self.say(Severity::Warning, message);
         }
     }
 

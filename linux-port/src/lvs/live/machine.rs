@@ -1,6 +1,6 @@
 //! The facts of this machine: settings, modules, addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -20,13 +20,33 @@ const SETTINGS: [&str; 6] = [
 ];
 
 /// Those of an interface, or of `all`.
-const OF_INTERFACES: [&str; 1] = ["send_redirects"];
+const OF_INTERFACES: [&str; 2] = ["send_redirects", "rp_filter"];
 
 /// The facts, without those of the LAN.
 pub(super) fn facts() -> io::Result<Facts> {
     let mut client = Client::open()?;
     let (links, addresses) = (client.links()?, client.addresses()?);
-    Ok(Facts { settings: settings(&links), modules: modules(), addresses, links, lan: Ok(Lan::default()) })
+    let default_routes = default_routes(&fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default());
+    Ok(Facts {
+        settings: settings(&links),
+        modules: modules(),
+        default_routes,
+        addresses,
+        links,
+        lan: Ok(Lan::default()),
+    })
+}
+
+/// The interfaces of the routes to everywhere in the kernel's list: `eth0 00000000 0102A8C0 ... 00000000 ...`.
+fn default_routes(list: &str) -> BTreeSet<String> {
+    let default = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            [interface, "00000000", _, _, _, _, _, "00000000", ..] => Some(interface.to_owned()),
+            _ => None,
+        }
+    };
+    list.lines().filter_map(default).collect()
 }
 
 fn settings(links: &[Link]) -> BTreeMap<String, u32> {
@@ -74,6 +94,15 @@ mod tests {
         ] {
             assert_eq!(module(file).as_deref(), name);
         }
+    }
+
+    #[test]
+    fn default_routes_are_those_to_everywhere() {
+        let list = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            eth0\t00000000\t0102A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+            eth1\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+            eth2\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\nx\n";
+        assert_eq!(default_routes(list), ["eth0".to_owned()].into());
     }
 
     #[test]

@@ -74,6 +74,7 @@ fn facts() -> Facts {
             on_disk: Some(names(&["ip_vs", "ip_vs_rr", "ip_vs_wlc"])),
             modprobe: true,
         },
+        default_routes: names(&["eth0"]),
         addresses: vec![address(1, "127.0.0.1", 8), address(2, "192.0.2.2", 24)],
         links: vec![link(1, "lo"), link(2, "eth0")],
         lan: Ok(Lan { owners: [(Ipv4Addr::new(192, 0, 2, 11), [mac(11)].into())].into(), receptions: BTreeMap::new() }),
@@ -179,6 +180,23 @@ fn one_armed_nat_must_not_redirect() {
     says(&nat("192.0.2.11"), &redirects, "warning: virtual and real servers of NAT share the LAN of eth0");
     silent(&nat("198.51.100.1"), &redirects);
     silent(&dr(&["192.0.2.11"]), &redirects);
+}
+
+#[test]
+fn a_strict_reverse_path_beside_the_default_route() {
+    let plan = dr(&["192.0.2.11"]);
+    let strict = |value, route: &str| {
+        but(|facts| {
+            set(facts, "net/ipv4/conf/eth0/rp_filter", value);
+            facts.default_routes = [route.to_owned()].into();
+        })
+    };
+    says(&plan, &strict(1, "eth1"), "warning: net.ipv4.conf.eth0.rp_filter is 1 and the default route leaves by eth1");
+    silent(&plan, &strict(1, "eth0"));
+    silent(&plan, &strict(2, "eth1"));
+    let mut nowhere = strict(1, "eth1");
+    nowhere.default_routes.clear();
+    silent(&plan, &nowhere);
 }
 
 #[test]
