@@ -1,5 +1,5 @@
-//! HTTP_GET beside Python: its server answers our dialogue over a pair of sockets, and its client reads the same
-//! answers as our dialogue does. Without Python there is nothing to compare with.
+//! HTTP_GET and SSL_GET beside Python: its server (with OpenSSL) answers our dialogue over a pair of sockets, and its
+//! client reads the same answers as our dialogue does. Without Python there is nothing to compare with.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -24,6 +24,19 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 connection = socket.socket(fileno=0)
 Handler(connection, ('192.0.2.9', 1), None)
 connection.shutdown(socket.SHUT_WR)
+";
+
+/// The same with TLS up to a version, and without the farewell that TLS has.
+#[cfg(feature = "tls")]
+const TLS_SERVER: &str = "
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1])
+context.maximum_version = ssl.TLSVersion[sys.argv[2]]
+connection = context.wrap_socket(socket.socket(fileno=0), server_side=True)
+request = b''
+while not request.endswith(b'\\r\\n\\r\\n'): request += connection.recv(1000) or sys.exit()
+connection.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\nhello')
 ";
 
 /// Reads answers from the files it is given: their status and the MD5 of what it could read of their body.
@@ -71,21 +84,27 @@ fn url(path: &str, status: u16, digest: Option<[u8; 16]>) -> UrlCheck {
 
 /// The verdict on what Python's server answers.
 fn ask(python: &str, directory: &Path, version: HttpVersion, url: &UrlCheck) -> Verdict {
-    let (mut ours, theirs) = UnixStream::pair().unwrap();
     let protocol = if version == HttpVersion::Http11 { "HTTP/1.1" } else { "HTTP/1.0" };
-    let mut server = Command::new(python)
-        .args(["-c", SERVER, protocol])
-        .arg(directory)
+    let mut server = Command::new(python);
+    server.args(["-c", SERVER, protocol]).arg(directory);
+    talk(&mut Http::new(version, url, "192.0.2.1:80".parse().unwrap()).unwrap(), server)
+}
+
+/// The verdict on what this program answers on its standard input.
+fn talk(dialogue: &mut dyn Dialogue, mut command: Command) -> Verdict {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut server = command
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         // It is told no more than the verdict needs, and complains.
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut dialogue = Http::new(version, url, "192.0.2.1:80".parse().unwrap()).unwrap();
-    ours.write_all(dialogue.outgoing()).unwrap();
-    dialogue.sent(dialogue.outgoing().len());
+    // It holds the server's end as well.
+    drop(command);
     let mut buffer = [0; 1500];
     let verdict = loop {
+        ours.write_all(dialogue.outgoing()).unwrap();
+        dialogue.sent(dialogue.outgoing().len());
         match ours.read(&mut buffer) {
             Ok(0) => break dialogue.ended(),
             Ok(count) => {
@@ -116,6 +135,49 @@ fn python_s_server_is_up() {
         assert_eq!(ask("/folder", 301, None), Verdict::Up, "{version:?}");
         assert_eq!(ask("/missing", 404, None), Verdict::Up, "{version:?}");
         assert_eq!(ask("/missing", 200, None), Verdict::Down("status 404, expected 200".into()), "{version:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "tls")]
+fn python_s_tls_server_is_up_for_those_who_trust_it() {
+    use rcgen::{CertificateParams, KeyPair};
+    use steadfast_linux::check::Findings;
+    use steadfast_linux::lvs::probe::{self, TlsContext};
+
+    let Some(python) = python() else { return };
+    let scratch = Scratch::new("tls");
+    let make = |file: &str| {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(["www.example.org".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let file = scratch.0.join(file);
+        fs::write(&file, key.serialize_pem() + &certificate.pem()).unwrap();
+        file
+    };
+    let (shown, other) = (make("shown.pem"), make("other.pem"));
+    let ask = |ca: &Path, name: &str, version: &str| {
+        let text = format!(
+            "SSL {{\n ca {}\n}}\nvirtual_server 192.0.2.9 443 {{\n protocol TCP\n real_server 192.0.2.1 443 {{\n \
+             SSL_GET {{\n sni_name {name}\n url {{\n path /\n digest 5d41402abc4b2a76b9719d911017c592\n}}\n}}\n}}\n}}\n",
+            ca.display()
+        );
+        let mut findings = Findings::new(Path::new("keepalived.conf"));
+        let plan = steadfast_linux::plan::parse(text.as_bytes(), &mut findings).unwrap().lvs;
+        let tls = TlsContext::load(&plan).unwrap();
+        let check = &plan.services[0].servers[0].checks[0];
+        let mut dialogue = probe::dialogue(&check.kind, check.target, 0, &tls, 0).unwrap().unwrap();
+        let mut server = Command::new(python);
+        server.args(["-c", TLS_SERVER]).arg(&shown).arg(version);
+        talk(&mut *dialogue, server)
+    };
+    for version in ["TLSv1_2", "TLSv1_3"] {
+        assert_eq!(ask(&shown, "www.example.org", version), Verdict::Up, "{version}");
+        let Verdict::Down(reason) = ask(&other, "www.example.org", version) else { panic!("{version}: it is unknown") };
+        assert!(reason.starts_with("certificate "), "{reason}");
+        let Verdict::Down(reason) = ask(&shown, "other.example.org", version) else {
+            panic!("{version}: not its name")
+        };
+        assert!(reason.starts_with("certificate is not for other.example.org"), "{reason}");
     }
 }
 
