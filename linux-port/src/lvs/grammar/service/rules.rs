@@ -259,6 +259,12 @@ impl Draft {
         {
             hysteresis = most;
             reader.warning(place, format_args!("`hysteresis` {given} has to be below the quorum; {most} is used"));
+        } else if let Some((place, given)) = self.hysteresis
+            && quorum.saturating_add(given) > total
+        {
+            let message = "`quorum` and `hysteresis` are together more than all real servers weigh: once lost, the \
+                           quorum is never gained again";
+            reader.warning(place, message);
         }
         (quorum, hysteresis)
     }
