@@ -107,8 +107,9 @@ SERVICE is a virtual server as it is written in the file (\"192.0.2.1 80\",
 or the address alone where no other has it.
 
 Options:
-      --wait           After drain: return when the last connection is gone, be it
-                       open or about to close
+      --wait           After drain: return when the last open connection is gone. Of
+                       UDP and of marks the kernel cannot tell: there it is when they
+                       have expired (ipvsadm's InActConn)
       --timeout S      But after S seconds at the latest
       --control PATH   The agent's control socket; default:
                        /run/steadfast/control.sock

@@ -85,7 +85,10 @@ pub fn server(path: &Path, command: ServerCommand) -> Result<ServerReport, AskEr
 /// How often it is looked whether the last connection is gone.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Waits until the server of `command` has no connections, but no longer than `timeout`; how it is then.
+/// For how long there has to be none: what was half open when the server was drained is open by then.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Waits until the server of `command` has no open connection, but no longer than `timeout`; how it is then.
 ///
 /// # Errors
 /// See [`AskError`].
@@ -95,10 +98,12 @@ pub fn wait_until_idle(
     timeout: Option<Duration>,
 ) -> Result<ServerReport, AskError> {
     let begin = Instant::now();
+    let mut idle_since = None;
     loop {
         let report = server(path, ServerCommand { action: Action::Show, ..command.clone() })?;
+        idle_since = report.is_idle().then(|| idle_since.unwrap_or_else(Instant::now));
         let left = timeout.map_or(LOOK, |timeout| timeout.saturating_sub(begin.elapsed()).min(LOOK));
-        if report.is_idle() || left.is_zero() {
+        if idle_since.is_some_and(|since| since.elapsed() >= SETTLED) || left.is_zero() {
             return Ok(report);
         }
         thread::sleep(left);

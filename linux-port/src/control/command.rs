@@ -56,6 +56,9 @@ pub struct ServerReport {
     pub inactive_connections: u64,
     /// Clients that are kept with it.
     pub persistent_connections: u64,
+    /// Connections that a drain waits for: the active ones; of UDP and of marks also the others, since of those the
+    /// kernel cannot tell which are over.
+    pub open_connections: u64,
 }
 
 impl ServerReport {
@@ -71,12 +74,13 @@ impl ServerReport {
             active_connections: 0,
             inactive_connections: 0,
             persistent_connections: 0,
+            open_connections: 0,
         }
     }
 
-    /// Whether the last connection is gone: none is open, and none about to open or close.
+    /// Whether the last connection is gone.
     pub fn is_idle(&self) -> bool {
-        self.active_connections == 0 && self.inactive_connections == 0
+        self.open_connections == 0
     }
 }
 
@@ -113,6 +117,7 @@ mod tests {
         assert_eq!(report.to_string(), sentence);
         assert!(report.is_idle());
         (report.weight, report.r#override, report.inactive_connections) = (Some(0), Some(Override::Drain), 1);
+        report.open_connections = 1;
         let sentence = "10.0.0.1:80 of 192.0.2.1 80: up, drained, weight 0, 0 active and 1 inactive connections";
         assert_eq!(report.to_string(), sentence);
         assert!(!report.is_idle());

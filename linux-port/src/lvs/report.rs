@@ -126,11 +126,17 @@ pub fn server(pool: &Pool, key: DestinationKey, counted: &Counted<'_>) -> Option
     let address = SocketAddr::new(key.address, key.port);
     let mut report = ServerReport::new(pool.plan().name.as_str().into(), address, health(view.health));
     report.r#override = view.decree.map(decree);
-    for kernels in pool.plan().keys.iter().filter_map(|service| counted.destination(*service, key)) {
+    for service in &pool.plan().keys {
+        let Some(kernels) = counted.destination(*service, key) else { continue };
+        let (active, inactive) = (u64::from(kernels.active), u64::from(kernels.inactive));
+        // Of TCP and SCTP, those that are not active have been closed, and wait for late packets.
+        let closes = matches!(service, ServiceKey::Address { protocol: row::Protocol::Tcp | row::Protocol::Sctp, .. });
+        let open = if closes { active } else { active.saturating_add(inactive) };
         report.weight = Some(kernels.destination.weight);
-        report.active_connections = report.active_connections.saturating_add(kernels.active.into());
-        report.inactive_connections = report.inactive_connections.saturating_add(kernels.inactive.into());
+        report.active_connections = report.active_connections.saturating_add(active);
+        report.inactive_connections = report.inactive_connections.saturating_add(inactive);
         report.persistent_connections = report.persistent_connections.saturating_add(kernels.persistent.into());
+        report.open_connections = report.open_connections.saturating_add(open);
     }
     Some(report)
 }
@@ -242,6 +248,7 @@ mod tests {
         let statistics = counted_by_a_kernel(&pool);
         let report = server(&pool, testing::server("10.0.0.1:80").key, &Counted::new(&statistics)).unwrap();
         assert_eq!((report.active_connections, report.inactive_connections, report.weight), (6, 4, Some(0)));
+        assert_eq!(report.open_connections, 6, "TCP: those that are closed are not waited for");
         assert!(!report.is_idle());
         let gone = server(&pool, testing::server("10.0.0.1:80").key, &Counted::default()).unwrap();
         assert!(gone.is_idle() && gone.weight.is_none());
