@@ -130,9 +130,10 @@ pub enum Forwarding {
     DirectRoute,
     /// TUN, ipvsadm's `Tunnel`.
     Tunnel(Tunnel),
-    /// The director itself, ipvsadm's `Local`: the kernel's own choice, never configured.
+    /// The director itself, ipvsadm's `Local`: never configured. Today's kernels leave what was asked for also where the
+    /// address is their own.
     Local,
-    /// Another address and port of the director's own, never configured.
+    /// The packet's own destination, or a method or a tunnel that this program does not know: never configured.
     Bypass,
 }
 

@@ -85,7 +85,9 @@ impl Connection for Kernel {
             let index = state.requests;
             state.requests += 1;
             let code = state.refuse.map_or(0, |refuse| refuse(payload[0], index));
-            if let Some((kind, payload)) = state.end.clone() {
+            if code == libc::EINTR {
+                // As netlink does: no answer at all.
+            } else if let Some((kind, payload)) = state.end.clone() {
                 state.push(kind, sequence, &payload);
             } else if code != 0 || header.flags & NLM_F_ACK != 0 {
                 state.push(NLMSG_ERROR, sequence, &(-code).to_ne_bytes());
@@ -212,6 +214,16 @@ fn without_room_for_one_answer_there_is_an_error() {
     kernel.state().room = Some(0);
     let error = client.write(&additions(10)).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOBUFS));
+}
+
+#[test]
+fn a_daemon_that_is_stopped_without_an_answer_is_not_waited_for() {
+    let kernel = Kernel::default();
+    let mut client = kernel.client();
+    kernel.state().refuse = Some(|_, index| if index == 0 { libc::EINTR } else { libc::ESRCH });
+    client.stop_sync_daemon(SyncState::Master).unwrap();
+    kernel.state().refuse = Some(|_, _| libc::EPERM);
+    assert_eq!(client.stop_sync_daemon(SyncState::Master).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
 }
 
 #[test]

@@ -294,6 +294,12 @@ fn settings() {
     let group = Some(Ipv4Addr::new(224, 0, 0, 81).into());
     assert_eq!((found[0].port, found[0].ttl, found[0].group), (8_848, 1, group));
     client.stop_sync_daemon(SyncState::Master).expect("it can be stopped");
+    // Also before it has come to run, of which the kernel says nothing.
+    for _ in 0..20 {
+        client.start_sync_daemon(&plain).expect("it can be started");
+        client.stop_sync_daemon(SyncState::Master).expect("it can be stopped");
+    }
+    assert_eq!(client.sync_daemons().expect("they can be read"), []);
 }
 
 fn statistics() {
