@@ -20,6 +20,10 @@ use crate::status::SCHEMA;
 use crate::sys::clock::now;
 use crate::sys::local::{peer_user, user};
 use crate::sys::poll::PollSet;
+use crate::sys::process::be_nice;
+
+/// How much nicer this thread is than the loop (nice(2)).
+const NICENESS: i32 = 5;
 
 /// Clients at a time. One more pushes out the one that has been connected longest without a request; while
 /// there is none such, newcomers wait in the listen queue.
@@ -104,7 +108,11 @@ pub(super) fn start(
         ask_from: now(),
         accept_from: now(),
     };
-    thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(move || server.run())?;
+    thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(move || {
+        // Large answers take their time, and whoever advertises goes first. Without the setting it is only less so.
+        let _ = be_nice(NICENESS);
+        server.run();
+    })?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use super::keeper::{INTERVAL, Keeper};
 use super::kernel::Kernel;
 use super::notices::Notices;
 use super::presence::Presence;
+use super::questions::LastCount;
 use super::sync::Sync;
 use super::{Command, Inbox, Memory};
 use crate::control::Answer;
@@ -50,6 +51,7 @@ pub(super) struct Engine<'a> {
     sync_at: Instant,
     notices: Notices,
     presence: Option<Presence>,
+    pub(super) counted: LastCount,
     /// Services whose rows may have changed.
     pub(super) changed: BTreeSet<usize>,
     stopped: bool,
@@ -84,6 +86,7 @@ impl<'a> Engine<'a> {
             sync_at: Instant::default(),
             notices,
             presence: None,
+            counted: LastCount::default(),
             changed: BTreeSet::new(),
             stopped: false,
         })

@@ -13,13 +13,21 @@ use crate::lvs::find::find;
 use crate::lvs::pool::{Override, Pool};
 use crate::lvs::report::{self, Counted};
 use crate::status::lvs::LvsStatus;
+use crate::sys::clock;
 use crate::timestamp::Timestamp;
+
+/// The kernel's counters as they were last read.
+#[derive(Debug, Default)]
+pub(super) struct LastCount {
+    rows: Vec<ServiceStatistics>,
+    again_at: Instant,
+}
 
 impl Engine<'_> {
     /// Everything that status shows of LVS.
     pub(super) fn status(&mut self, now: Instant) -> LvsStatus {
-        let statistics = self.ask(now, Client::statistics).unwrap_or_default();
-        let counted = Counted::new(&statistics);
+        self.count(now);
+        let counted = Counted::new(&self.counted.rows);
         let wall = Timestamp::now();
         let services = self.services.iter().flat_map(|Service { pool, slots, .. }| {
             let last = |server: usize| {
@@ -67,6 +75,18 @@ impl Engine<'_> {
         let pool = &self.services.get(index).ok_or("there is no such virtual server")?.pool.clone();
         let statistics = self.ask(now, |client| statistics(client, pool)).unwrap_or_default();
         report::server(pool, key, &Counted::new(&statistics)).ok_or_else(|| "there is no such real server".into())
+    }
+
+    /// Has the kernel's counters read, unless that was done so recently that doing it again would take more than a
+    /// tenth of the time: however often status is asked for, checks go on.
+    fn count(&mut self, now: Instant) {
+        if now < self.counted.again_at {
+            return;
+        }
+        let begun = clock::now();
+        self.counted.rows = self.ask(now, Client::statistics).unwrap_or_default();
+        let end = clock::now();
+        self.counted.again_at = end + end.since(begun).times(9);
     }
 
     /// Asks the kernel something; nothing if there is no IPVS.
