@@ -16,7 +16,7 @@ use steadfast_tests::vm::machine::{Machine, Report, Unavailable};
 use steadfast_tests::vm::{Scenario, scenarios};
 
 /// The groups that compare times and want the computer to themselves; they run after the others.
-const ALONE: &[&str] = &["scale"];
+const ALONE: &[&str] = &["scale", "scale-checks"];
 
 /// How long a VM may take for each of its scenarios, and for its boot. On an idle machine it is a tenth of that.
 const PATIENCE: Duration = Duration::from_secs(150);

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -73,6 +74,14 @@ impl Director {
         let started = Stamp::now();
         let process = Process::start(&mut command, &folder.join("log"));
         Self { process, started, configuration, control }
+    }
+
+    /// Keeps it, just started, to the first processor.
+    #[track_caller]
+    pub fn stay_on_first_processor(&self) {
+        let mut first = CpuSet::new();
+        first.set(0).expect("there is a first processor");
+        sched_setaffinity(Pid::from_raw(self.process.pid()), &first).expect("a child can be bound to a processor");
     }
 
     /// Writes another configuration file and has it read. When.

@@ -1,14 +1,14 @@
 //! The LAN inside the VM: a bridge with machines around it, whose addresses the configurations in `tests/vm/configs`
-//! know by heart; a web client in any of them; and what the other half of direct routing wants of a real server.
+//! know by heart; clients in any of them; and what the other half of direct routing wants of a real server.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::lab::clock::Stamp;
-use crate::lab::namespace::Namespace;
+use crate::lab::namespace::{Namespace, run};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -103,6 +103,20 @@ impl Net {
         at
     }
 
+    /// Has the second processor take in every packet, so that what a program's sending brings about elsewhere is not
+    /// counted as its own time.
+    #[track_caller]
+    pub fn receive_on_second_processor(&self) {
+        let steer = |place: &Namespace, interface: &str| {
+            let file = format!("/sys/class/net/{interface}/queues/rx-0/rps_cpus");
+            run(place.command("sh").args(["-c", &format!("echo 2 >{file}")]));
+        };
+        for (role, machine) in &self.machines {
+            steer(machine, "eth0");
+            steer(&self.hub, &format!("p-{}", role.name()));
+        }
+    }
+
     /// Makes a machine a real server of direct routing for `vip`: it holds the address on `lo` and neither answers nor
     /// announces it by ARP.
     #[track_caller]
@@ -130,4 +144,30 @@ pub fn request(from: &Namespace, address: SocketAddr, patience: Duration) -> std
         stream.read_to_string(&mut answer)?;
         Ok(answer.rsplit("\r\n\r\n").next().unwrap_or("").trim_end().to_owned())
     })
+}
+
+/// A connection to an echo server that stays open.
+#[derive(Debug)]
+pub struct Conversation(BufReader<TcpStream>);
+
+impl Conversation {
+    /// Connects a machine to an address.
+    #[track_caller]
+    pub fn open(from: &Namespace, address: SocketAddr) -> Self {
+        let patience = Duration::from_secs(20);
+        let stream = from.enter(|| TcpStream::connect_timeout(&address, patience));
+        let stream = stream.unwrap_or_else(|error| panic!("{address}: {error}"));
+        stream.set_read_timeout(Some(patience)).expect("a read timeout");
+        Self(BufReader::new(stream))
+    }
+
+    /// Says something; the name of the server that answers.
+    #[track_caller]
+    pub fn ask(&mut self) -> String {
+        let mut answer = String::new();
+        self.0.get_mut().write_all(b"who\n").expect("the connection is open");
+        self.0.read_line(&mut answer).unwrap_or_else(|error| panic!("the open connection: {error}"));
+        assert!(answer.ends_with('\n'), "the open connection was closed");
+        answer.trim_end().to_owned()
+    }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::super::director::{Director, Program};
 use super::super::lateness::Lateness;
-use super::super::net::{Net, Role, request};
-use super::super::server::Server;
+use super::super::net::{Conversation, Net, Role};
+use super::super::server::{Kind, Server};
 use super::super::tap::{Tap, Writes};
 use super::super::{Scenario, table};
 use crate::lab::clock::{Stamp, wait_for};
@@ -87,7 +87,8 @@ impl Stage {
         let mut servers = Vec::new();
         for role in [Role::Rs1, Role::Rs2] {
             net.hold_silently(role, "10.9.0.100".parse().expect("an address"));
-            servers.push(Server::web(net.machine(role), "0.0.0.0:80", role.name()));
+            let address = "0.0.0.0:80".parse().expect("an address");
+            servers.push(Server::start(net.machine(role), address, role.name(), Kind::Echo));
         }
         let agent = Director::start(Program::Steadfast, &net, Role::Director1, CONFIGURATION);
         table::wait_saved(net.machine(Role::Director1), TABLE, PATIENCE);
@@ -115,21 +116,23 @@ fn reload_with_errors() {
     let stage = Stage::new();
     let director = stage.net.machine(Role::Director1);
     let tap = Tap::start(director);
-    let line = |text: &str, of: &str| {
-        1 + text.lines().position(|line| line.contains(of)).unwrap_or_else(|| panic!("no line with {of}"))
-    };
-    let broken = CONFIGURATION.replace("lb_algo wlc", "lb_algo no_such_scheduler");
+    let mut conversation =
+        Conversation::open(stage.net.machine(Role::Client), "10.9.0.100:80".parse().expect("an address"));
+    let server = conversation.ask();
+    let address = CONFIGURATION.replace("real_server 10.9.0.22", "real_server 10.9.0.222222");
+    let brace = CONFIGURATION.trim_end().strip_suffix('}').expect("the file ends with a brace").to_owned();
     let include = format!("{CONFIGURATION}\ninclude /no/such/file.conf\n");
     let twice = format!("{CONFIGURATION}\nvirtual_server 10.9.0.100 80 {{\n    protocol TCP\n}}\n");
-    let last =
-        |text: &str, of: &str| text.lines().count() - line(&text.lines().rev().collect::<Vec<_>>().join("\n"), of) + 1;
+    // The line that is to blame: the last one with these words.
     let wrong = [
-        ("a scheduler that does not exist", line(&broken, "no_such_scheduler"), broken.clone()),
-        ("an include that is missing", line(&include, "/no/such/file"), include.clone()),
-        ("a service twice", last(&twice, "virtual_server 10.9.0.100 80"), twice.clone()),
+        ("an address that is none", address, "10.9.0.222222"),
+        ("a brace that is missing", brace, "virtual_server fwmark 7"),
+        ("an include that is missing", include, "/no/such/file"),
+        ("a service twice", twice, "virtual_server 10.9.0.100 80"),
     ];
     let mut complaints = Vec::new();
-    for (what, line, text) in &wrong {
+    for (what, text, blame) in &wrong {
+        let line = text.lines().count() - text.lines().rev().position(|line| line.contains(blame)).unwrap_or(0);
         let (accepted, said) = stage.agent.reload_by_command(text);
         println!("{what}: {}", said.trim_end());
         if accepted || !said.contains(&format!("keepalived.conf:{line}")) {
@@ -142,8 +145,7 @@ fn reload_with_errors() {
     let writes = tap.writes();
     assert!(writes.is_empty(), "a refused reload writes nothing: {writes:?}");
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    let answered = request(stage.net.machine(Role::Client), "10.9.0.100:80".parse().expect("an address"), PATIENCE);
-    assert!(answered.is_ok(), "{answered:?}");
+    assert_eq!(conversation.ask(), server, "an open connection");
 }
 
 /// Started on a table that is right already, and reloaded with the file it has: not one write.

@@ -3,13 +3,12 @@
 //! time and comes back when it answers; a director that dies leaves its place to one with a full table, and with the
 //! sync daemon an open connection goes on.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::director::{Director, Program};
 use super::super::lateness::Lateness;
-use super::super::net::{Net, Role, request};
+use super::super::net::{Conversation, Net, Role, request};
 use super::super::server::{Kind, Server};
 use super::super::{Scenario, table};
 use crate::lab::clock::{Stamp, wait_for};
@@ -82,7 +81,7 @@ fn tutorial(program: Program) {
     alternate(&net);
 
     // A connection that stays open; the Backup learns of it.
-    let mut open = Open::connect(&net);
+    let mut open = Conversation::open(net.machine(Role::Client), ECHO.parse().expect("an address"));
     let server = open.ask();
     wait_for("the Backup to know the connection", PATIENCE, || {
         assert_eq!(open.ask(), server);
@@ -90,15 +89,15 @@ fn tutorial(program: Program) {
     });
 
     // The Active director dies: the Backup serves, with a full table from its first moment on.
+    lateness.worst_ms();
     let died = net.cut(Role::Director1);
-    wait_for("director2 to be Active", PATIENCE, || holds_vip(&net, Role::Director2).then_some(()));
-    full(&net, Role::Director2, Duration::ZERO);
     let client = net.machine(Role::Client);
     let address: SocketAddr = WEB.parse().expect("an address");
     let served = wait_for("an answer", PATIENCE, || {
         let begun = Stamp::now();
         request(client, address, Duration::from_millis(300)).is_ok().then_some(begun)
     });
+    full(&net, Role::Director2, Duration::ZERO);
     let gap = served.ms_since(died);
     println!("figure: vm: {}: director dead, first answered request begun {gap:.0} ms later", program.name());
     let bound = DOWN + slack();
@@ -144,28 +143,4 @@ fn knows_connection(net: &Net, director: Role) -> bool {
     // FromIP FPrt ToIP TPrt in hexadecimal: port 7 of 10.9.0.100.
     let connections = || std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn").unwrap_or_default();
     net.machine(director).enter(connections).contains(" 0A090064 0007 ")
-}
-
-/// A connection to the echo service that stays open.
-struct Open(BufReader<TcpStream>);
-
-impl Open {
-    #[track_caller]
-    fn connect(net: &Net) -> Self {
-        let address = ECHO.parse().expect("an address");
-        let stream = net.machine(Role::Client).enter(|| TcpStream::connect_timeout(&address, PATIENCE));
-        let stream = stream.unwrap_or_else(|error| panic!("{ECHO}: {error}"));
-        stream.set_read_timeout(Some(PATIENCE)).expect("a read timeout");
-        Self(BufReader::new(stream))
-    }
-
-    /// Says something; the name of the server that answers.
-    #[track_caller]
-    fn ask(&mut self) -> String {
-        let mut answer = String::new();
-        self.0.get_mut().write_all(b"who\n").expect("the connection is open");
-        self.0.read_line(&mut answer).unwrap_or_else(|error| panic!("the open connection: {error}"));
-        assert!(answer.ends_with('\n'), "the open connection was closed");
-        answer.trim_end().to_owned()
-    }
 }
