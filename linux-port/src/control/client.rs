@@ -1,7 +1,7 @@
 //! The asking side of the control socket, for the command line: one request, one answer, one deadline for
 //! all of it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -47,7 +47,14 @@ impl fmt::Display for AskError {
             Self::Exchange(error) => write!(f, "the connection broke: {error}"),
             Self::Garbled(error) => write!(f, "the answer cannot be understood: {error}"),
             Self::Schema(schema) => write!(f, "the answer has schema {schema}, this program knows {SCHEMA}"),
-            Self::Refused(reason) => write!(f, "the agent refuses: {}", reason.escape_debug()),
+            Self::Refused(reason) => {
+                f.write_str("the agent refuses: ")?;
+                // What would speak to the terminal is escaped; quotes are for people.
+                reason.chars().try_for_each(|character| match character.is_control() {
+                    true => write!(f, "{}", character.escape_debug()),
+                    false => f.write_char(character),
+                })
+            }
         }
     }
 }
@@ -170,4 +177,15 @@ pub(super) fn connect(path: &Path, patience: Duration) -> io::Result<UnixStream>
         let _ = connected.send(UnixStream::connect(path));
     })?;
     result.recv_timeout(patience).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_shown_as_it_is_but_does_not_speak_to_the_terminal() {
+        let refused = AskError::Refused("there is no \"WEB\x1b[2J\"".into());
+        assert_eq!(refused.to_string(), r#"the agent refuses: there is no "WEB\u{1b}[2J""#);
+    }
 }

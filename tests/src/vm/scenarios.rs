@@ -2,6 +2,7 @@
 
 mod basics;
 mod ipvs;
+mod runtime;
 mod same_table;
 mod scale;
 mod steady;
@@ -11,6 +12,7 @@ use super::Scenario;
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    let families = [basics::all(), ipvs::all(), same_table::all(), tutorial::all(), steady::all(), scale::all()];
+    let families =
+        [basics::all(), ipvs::all(), same_table::all(), tutorial::all(), runtime::all(), steady::all(), scale::all()];
     families.into_iter().flatten().collect()
 }
