@@ -2,7 +2,7 @@
 //! engine's business.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::OpenOptions;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
@@ -30,6 +30,11 @@ const PROGRAMS: usize = 256;
 const OBSTACLE: Duration = Duration::from_secs(1);
 /// Checks that are begun in one turn: between two of them, answers are taken in.
 const BEGINNINGS: usize = 128;
+/// Checks that may have gone without an answer for less than [`YOUTH`]; others wait for their begin. So neither a
+/// machine that was late nor one that is overloaded throws more at servers and queues than they take, and servers
+/// that never answer still leave room for more than a thousand checks a second.
+const YOUNG: usize = 256;
+const YOUTH: Duration = Duration::from_millis(200);
 /// How long a server that sends without end is left alone between two helpings, so that it takes no more than a part
 /// of a processor.
 const BREATH: Duration = Duration::from_millis(1);
@@ -96,6 +101,10 @@ pub(super) struct Checks {
     list: Vec<Option<Checker>>,
     free: Vec<usize>,
     timers: BTreeSet<(Instant, usize)>,
+    /// Those that are due, since when, and their serials.
+    queue: VecDeque<(Instant, usize, u32)>,
+    /// Those that were begun of late, when, and their serials.
+    young: VecDeque<(Instant, usize, u32)>,
     programs: Programs<(usize, u32)>,
     tls: TlsContext,
     /// Those with more to read, and when they are read on.
@@ -124,6 +133,8 @@ impl Checks {
             list: Vec::new(),
             free: Vec::new(),
             timers: BTreeSet::new(),
+            queue: VecDeque::new(),
+            young: VecDeque::new(),
             programs: Programs::new(PROGRAMS)?,
             tls: TlsContext::default(),
             again: Vec::new(),
@@ -252,19 +263,12 @@ impl Checks {
 
     /// Begins what is due and ends what has had its time.
     pub(super) fn expire(&mut self, now: Instant, epoll: &Epoll) {
-        let mut beginnings = 0;
-        while let Some(&(due, slot)) = self.timers.first().filter(|(due, _)| *due <= now && beginnings < BEGINNINGS) {
+        while let Some(&(due, slot)) = self.timers.first().filter(|(due, _)| *due <= now) {
             self.timers.remove(&(due, slot));
-            let Some(checker) = self.get_mut(slot) else { continue };
+            let Some(checker) = self.list.get_mut(slot).and_then(Option::as_mut) else { continue };
             checker.timer = None;
             match &mut checker.state {
-                State::Idle => {
-                    checker.schedule.begin();
-                    checker.round = 0;
-                    checker.late = now.since(due);
-                    beginnings += 1;
-                    self.begin(now, epoll, slot);
-                }
+                State::Idle => self.queue.push_back((due, slot, checker.serial)),
                 State::Obstacle(_) => self.begin(now, epoll, slot),
                 State::Attempt(attempt) => {
                     let verdict = attempt.expire();
@@ -273,13 +277,40 @@ impl Checks {
                 State::Program(_) => {}
             }
         }
+        for _ in 0..BEGINNINGS {
+            if self.is_crowded(now) {
+                break;
+            }
+            let Some((due, slot, serial)) = self.queue.pop_front() else { break };
+            let Some(checker) = self.get_mut(slot).filter(|checker| checker.serial == serial) else { continue };
+            checker.schedule.begin();
+            checker.round = 0;
+            checker.late = now.since(due);
+            self.begin(now, epoll, slot);
+        }
+    }
+
+    /// Whether so many have been begun of late, and not ended, that others have to wait.
+    fn is_crowded(&mut self, now: Instant) -> bool {
+        if self.young.len() >= YOUNG {
+            let Self { young, list, .. } = self;
+            young.retain(|(begun, slot, serial)| {
+                let checker = list.get(*slot).and_then(Option::as_ref);
+                now.since(*begun) < YOUTH && checker.is_some_and(|checker| checker.serial == *serial)
+            });
+        }
+        self.young.len() >= YOUNG
     }
 
     /// When there is something to do.
     pub(super) fn due(&self) -> Option<Instant> {
         let timer = self.timers.first().map(|(due, _)| *due);
         let read_on = (!self.again.is_empty()).then_some(self.read_on_at);
-        [timer, read_on, self.programs.due()].into_iter().flatten().min()
+        let begin = (!self.queue.is_empty()).then(|| match self.young.front() {
+            Some((begun, ..)) if self.young.len() >= YOUNG => *begun + YOUTH,
+            _ => Instant::default(),
+        });
+        [timer, read_on, begin, self.programs.due()].into_iter().flatten().min()
     }
 
     /// Ends everything that is under way.
@@ -336,6 +367,7 @@ impl Checks {
                     Ok(attempt) => {
                         let speaks_first = attempt.speaks_first();
                         checker.state = State::Attempt(attempt);
+                        self.young.push_back((now, slot, checker.serial));
                         if speaks_first {
                             self.go_on(now, epoll, slot, false);
                         } else {
@@ -382,8 +414,10 @@ impl Checks {
             }
         }
         let place = checker.place;
-        // Checks that were late together, since the machine was busy, do not stay together: each keeps its own beat.
-        let late = checker.late.min(checker.plan.timing.delay_loop);
+        // Checks that were late together, since the machine was busy, do not stay together: each keeps its own beat,
+        // or, on a machine that is always late, comes later.
+        let beat = Duration::from_micros(checker.plan.timing.delay_loop.as_micros() / 4);
+        let late = checker.late.min(beat);
         let outcome = checker.schedule.finish(now - late, &verdict);
         match outcome {
             // Most attempts say what the one before has said; the pool knows that.
