@@ -8,6 +8,7 @@ pub mod engine;
 pub mod frames;
 pub mod hostile;
 pub mod inject;
+pub mod lateness;
 pub mod monitor;
 pub mod namespace;
 pub mod probe;
