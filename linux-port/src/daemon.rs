@@ -35,6 +35,7 @@ use crate::status::{self, Snapshot};
 use crate::storage::Heap;
 use crate::sys::clock;
 use crate::sys::poll::PollSet;
+use crate::sys::process;
 use crate::sys::signal::{Signal, Signals};
 use crate::timestamp::Timestamp;
 
@@ -181,6 +182,8 @@ impl Daemon {
         daemon.agent.set_startup_delay(now, startup_delay);
         daemon.apply(now, prepared).map_err(failed("cannot read the interfaces from the kernel"))?;
         info!("{}: {} virtual routers", file.display(), daemon.order.len());
+        // The start is over, and most of the code with it; without this only more memory counts as resident.
+        let _ = process::release_code();
         Ok(daemon)
     }
 

@@ -55,6 +55,37 @@ pub fn be_nice(by: i32) -> io::Result<()> {
     super::check(unsafe { libc::setpriority(libc::PRIO_PROCESS as _, 0, by) }).map(drop)
 }
 
+/// Lets go of the pages of this program's code and constants that were needed so far, as at its start. What is needed
+/// again comes back by itself from the file's pages in memory; what is not, the grammar for one, does not count as
+/// resident.
+pub fn release_code() -> io::Result<()> {
+    let here = release_code as *const () as usize;
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    // `from-to permissions offset device inode path`
+    let mappings = || {
+        maps.lines().filter_map(|line| {
+            let mut words = line.split_ascii_whitespace();
+            let (from, to) = words.next()?.split_once('-')?;
+            let range = usize::from_str_radix(from, 16).ok()?..usize::from_str_radix(to, 16).ok()?;
+            Some((range, words.next()?, words.next()?, words.nth(1)?))
+        })
+    };
+    let file = mappings().find(|(range, ..)| range.contains(&here)).map(|(.., inode)| inode);
+    let file = file.ok_or(io::ErrorKind::NotFound)?;
+    for (range, permissions, offset, inode) in mappings() {
+        // The constants that are the same wherever the program is loaded are the file's beginning; others of them were
+        // written to when it was.
+        let unwritten = permissions == "r-xp" || permissions == "r--p" && offset.bytes().all(|digit| digit == b'0');
+        if inode == file && unwritten {
+            let start = std::ptr::with_exposed_provenance_mut::<libc::c_void>(range.start);
+            // SAFETY: the range is a whole private mapping of this program's file that nothing ever writes to: a page
+            // that is let go of is read anew as it was.
+            super::check(unsafe { libc::madvise(start, range.len(), libc::MADV_DONTNEED) })?;
+        }
+    }
+    Ok(())
+}
+
 /// Lets this process open as many files as it may at all.
 pub fn raise_open_files() -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
