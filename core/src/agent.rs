@@ -7,6 +7,7 @@ mod deadlines;
 mod events;
 pub(crate) mod groups;
 mod input;
+mod maintenance;
 mod output;
 mod owed;
 mod table;
@@ -25,6 +26,7 @@ use crate::wire::advertisement::Form;
 
 pub use crate::router::settings::{Announcing, ChecksumMode, Settings};
 pub use groups::GroupId;
+pub use maintenance::Obstacle;
 pub use trackers::{Report, TrackerId, Weight};
 pub use view::View;
 

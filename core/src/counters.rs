@@ -12,7 +12,7 @@ macro_rules! counters {
 
         impl $name {
             /// Every counter with its name, in a fixed order.
-            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + Clone + use<> {
                 [$(($label, self.$field),)*].into_iter()
             }
         }

@@ -136,10 +136,13 @@ pub(crate) struct Router {
     restored: Option<Instant>,
     handover: Option<Handover>,
     speak: Speak,
+    /// When an Advertisement last passed every check, and its priority.
+    pub(crate) heard: Option<Instant>,
+    pub(crate) heard_priority: Option<Priority>,
     /// What trackers add to the priority at the moment.
-    weights: i32,
+    pub(crate) weights: i32,
     /// How many trackers of weight 0 are down.
-    faults: u16,
+    pub(crate) faults: u16,
     /// Its place in its sync group, if it has one.
     pub(crate) membership: Option<Membership>,
     /// The second form of the same Advertisement is still to be sent.
@@ -169,6 +172,8 @@ impl Router {
             restored: None,
             handover: None,
             speak: Speak::Nothing,
+            heard: None,
+            heard_priority: None,
             weights: 0,
             faults: 0,
             membership: None,
@@ -193,12 +198,7 @@ impl Router {
     /// The priority that takes part in the election: with the weights of trackers, but 1 to 254; the owner's
     /// never changes.
     pub(crate) fn effective_priority(&self) -> Priority {
-        let base = self.settings.priority;
-        if self.weights == 0 || base.is_owner() {
-            return base;
-        }
-        let weighted = i32::from(base.get()).saturating_add(self.weights).clamp(1, 254);
-        Priority::new(weighted as u8).unwrap_or(Priority::LOWEST)
+        self.settings.priority.weighted(self.weights)
     }
 
     /// The Active as far as it is known; ourselves if we are it.
@@ -243,6 +243,22 @@ impl Router {
         match self.machine {
             Machine::Active(Active { rival: Some((source, _)), .. }) => Some(source),
             _ => None,
+        }
+    }
+
+    /// When the startup delay ends, if that is all that it waits for.
+    pub(crate) fn starts_at(&self) -> Option<Instant> {
+        match self.machine {
+            Machine::Initialize { start_at } => start_at,
+            _ => None,
+        }
+    }
+
+    /// The Active_Down_Timer, and when the preempt delay ends, while they run.
+    pub(crate) fn takes_over_at(&self) -> (Option<Instant>, Option<Instant>) {
+        match self.machine {
+            Machine::Backup(backup) => ((!backup.ready).then_some(backup.down_at), backup.hold_until),
+            _ => (None, None),
         }
     }
 

@@ -110,6 +110,18 @@ impl Priority {
         self.0.get()
     }
 
+    /// What trackers make of it: it and the sum of their weights, but 1 to 254; the owner's never changes.
+    pub const fn weighted(self, weights: i32) -> Self {
+        if weights == 0 || self.is_owner() {
+            return self;
+        }
+        let sum = (self.get() as i32).saturating_add(weights);
+        match Self::new(if sum < 1 { 1 } else if sum > 254 { 254 } else { sum as u8 }) {
+            Some(priority) => priority,
+            None => Self::LOWEST,
+        }
+    }
+
     /// Whether this is the priority of the address owner (255).
     pub const fn is_owner(self) -> bool {
         self.get() == u8::MAX

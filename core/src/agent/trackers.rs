@@ -14,6 +14,13 @@ const END: u16 = u16::MAX;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackerId(u16);
 
+impl TrackerId {
+    /// Its number, counted from 0.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What a tracker says of the thing that it looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -37,6 +44,16 @@ struct Effect {
 }
 
 impl Weight {
+    /// What it adds to the priority while the tracker says `report`; `None`: it has not reported yet.
+    pub fn addition(self, report: Option<Report>) -> i32 {
+        self.effect(report).priority
+    }
+
+    /// Whether it takes the Virtual Router out while the tracker says `report`.
+    pub fn is_fault(self, report: Option<Report>) -> bool {
+        self.effect(report).fault
+    }
+
     fn effect(self, report: Option<Report>) -> Effect {
         let weight = i32::from(self.0);
         match (report, self.0.signum()) {
@@ -157,6 +174,18 @@ impl<S: Storage> Agent<S> {
         let report = self.trackers.trackers.get(usize::from(tracker.0)).and_then(|tracker| tracker.report);
         self.bear(now, index, Effect::default(), weight.effect(report));
         Ok(())
+    }
+
+    /// The trackers that bear on a Virtual Router, the last one first, and what each has last reported.
+    pub fn trackers(&self, id: RouterId) -> impl Iterator<Item = (TrackerId, Weight, Option<Report>)> + Clone + '_ {
+        let first = self.routers.index(id).and_then(|index| self.trackers.first_of_router.get(index));
+        let mut next = first.copied().unwrap_or(END);
+        core::iter::from_fn(move || {
+            let edge = self.trackers.edges.get(usize::from(next))?;
+            next = edge.next_of_router;
+            let report = self.trackers.trackers.get(usize::from(edge.tracker)).and_then(|tracker| tracker.report);
+            Some((TrackerId(edge.tracker), edge.weight, report))
+        })
     }
 
     /// Takes all trackers off a Virtual Router, as before it is configured anew.

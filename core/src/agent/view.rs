@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::agent::{Agent, GroupId, InterfaceId, Reason, RouterId, Settings, State};
+use crate::agent::{Agent, GroupId, InterfaceId, Obstacle, Reason, RouterId, Settings, State};
 use crate::counters::{GlobalCounters, RouterCounters};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
@@ -43,6 +43,16 @@ pub struct View<'a> {
     pub sync_group: Option<GroupId>,
     /// It would take over, and waits for the other members of its sync group.
     pub awaits_group: bool,
+    /// What keeps it in Initialize.
+    pub obstacle: Option<Obstacle>,
+    /// What trackers add to the priority, before the sum is kept within 1 to 254.
+    pub weights: i32,
+    /// When an Advertisement last passed every check, and its priority; `None` there is 0.
+    pub heard: Option<(Instant, Option<Priority>)>,
+    /// When it takes over, as Backup that hears nothing more.
+    pub takes_over_at: Option<Instant>,
+    /// Until when a lower priority is tolerated, while one is (`preempt_delay`).
+    pub preempts_at: Option<Instant>,
     /// What has been counted.
     pub counters: &'a RouterCounters,
 }
@@ -53,6 +63,7 @@ impl<S: Storage> Agent<S> {
         let index = self.routers.index(id)?;
         let router = self.routers.get(index)?;
         let addresses = self.routers.advertised(index);
+        let (takes_over_at, preempts_at) = router.takes_over_at();
         Some(View {
             interface: router.interface,
             settings: &router.settings,
@@ -70,6 +81,11 @@ impl<S: Storage> Agent<S> {
             rival: router.rival(),
             sync_group: router.membership.and_then(|membership| self.groups.group_of(membership)),
             awaits_group: router.awaits_group(),
+            obstacle: self.obstacle(index),
+            weights: router.weights,
+            heard: router.heard.map(|at| (at, router.heard_priority)),
+            takes_over_at,
+            preempts_at,
             counters: &router.counters,
         })
     }

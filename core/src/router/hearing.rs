@@ -39,6 +39,8 @@ impl Router {
     /// An Advertisement that passed every check (RFC 9568 sections 6.4.2, 6.4.3).
     pub(crate) fn advertisement(&mut self, now: Instant, heard: &Heard) -> Option<EventKind> {
         bump(&mut self.counters.advertisement_rcvd);
+        self.heard = Some(now);
+        self.heard_priority = heard.priority;
         if heard.priority.is_none() {
             bump(&mut self.counters.priority_zero_pkts_rcvd);
         }

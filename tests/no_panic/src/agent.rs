@@ -97,6 +97,12 @@ fn configure(agent: &mut Agent<Storage>, interface: InterfaceId, known: &mut Opt
         agent.reacquire(id);
     }
     if any(false) {
+        agent.drain(now(), id);
+    }
+    if any(false) {
+        agent.resume(now(), id);
+    }
+    if any(false) {
         agent.remove(now(), id);
     }
     if any(false) {
@@ -109,6 +115,9 @@ fn track(agent: &mut Agent<Storage>, tracker: TrackerId, known: Option<RouterId>
         agent.handle_report(now(), any(tracker), any(Report::Up));
     }
     let Some(id) = known else { return };
+    for (tracker, weight, report) in agent.trackers(any(id)) {
+        used((tracker.index(), weight.addition(report), weight.is_fault(report)));
+    }
     if any(true) {
         used(agent.track(now(), any(id), any(tracker), any(Weight(1))));
     }

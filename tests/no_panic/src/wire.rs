@@ -45,6 +45,7 @@ fn types() {
     used((interval().seconds(), interval().centiseconds()));
     used(interval().duration());
     used(Priority::new(any(0)).map(Priority::is_owner));
+    used(any(Priority::DEFAULT).weighted(any(1)));
     used(Family::of(&address()));
     used(any(Version::V2).number());
 }

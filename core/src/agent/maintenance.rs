@@ -1,0 +1,171 @@
+//! Maintenance: a Virtual Router that an administrator takes out for a while, and lets in again; and what keeps
+//! one out otherwise.
+
+use crate::agent::{Agent, Reason, RouterId, State};
+use crate::storage::Storage;
+use crate::time::Instant;
+
+/// What keeps a Virtual Router in Initialize.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It was stopped ([`Agent::drain`], [`Agent::remove`], [`Agent::shutdown`]).
+    Stopped,
+    /// Its interface is down.
+    Link,
+    /// Its interface has no source address of its family.
+    Source,
+    /// A tracker of weight 0 is down or has not reported yet.
+    Tracker,
+    /// The startup delay, until then.
+    Delay(Instant),
+    /// Another member of its sync group is kept out.
+    Group,
+}
+
+impl<S: Storage> Agent<S> {
+    /// What keeps a Virtual Router in Initialize, if it is there.
+    pub(super) fn obstacle(&self, index: usize) -> Option<Obstacle> {
+        let router = self.routers.get(index).filter(|router| router.state() == State::Initialize)?;
+        if self.stopping || router.stopped || router.retiring {
+            Some(Obstacle::Stopped)
+        } else if !self.can_speak(index) {
+            Some(Obstacle::Link)
+        } else if router.source.is_none() {
+            Some(Obstacle::Source)
+        } else if router.faults > 0 {
+            Some(Obstacle::Tracker)
+        } else if let Some(at) = router.starts_at() {
+            Some(Obstacle::Delay(at))
+        } else {
+            router.membership.map(|_| Obstacle::Group)
+        }
+    }
+
+    /// Hands over as at a planned stop and keeps the Virtual Router out until [`Agent::resume`]; its sync group
+    /// goes with it.
+    pub fn drain(&mut self, now: Instant, id: RouterId) {
+        let Some(index) = self.routers.index(id) else { return };
+        if let Some(router) = self.routers.get_mut(index) {
+            router.stopped = true;
+        }
+        self.stop(now, index, Reason::Shutdown, true);
+        self.settle(index);
+    }
+
+    /// Lets a drained Virtual Router take part again. One that is being removed stays out.
+    pub fn resume(&mut self, now: Instant, id: RouterId) {
+        let Some(index) = self.routers.index(id) else { return };
+        let Some(router) = self.routers.get_mut(index) else { return };
+        if self.stopping || router.retiring || !router.stopped {
+            return;
+        }
+        router.stopped = false;
+        if self.can_speak(index) {
+            self.start(now, index, Reason::Startup);
+        }
+        // Also without a start: its sync group may be complete now.
+        self.note(now, index, None);
+        self.settle(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{Action, GroupId, Link, RouterConfig};
+    use crate::testing::{Heap, settings};
+    use crate::time::Duration;
+    use crate::types::Family;
+
+    struct Lan {
+        agent: Agent<Heap>,
+        now: Instant,
+        routers: [RouterId; 2],
+    }
+
+    impl Lan {
+        /// Two Virtual Routers that are Active.
+        fn new(group: impl FnOnce(&mut Agent<Heap>) -> Option<GroupId>) -> Self {
+            let mut agent = Agent::new();
+            let now = Instant::from_micros(0);
+            let interface = agent.add_interface().unwrap();
+            agent.handle_link(now, interface, Link::Up);
+            agent.handle_source(now, interface, Family::V4, Some([192, 0, 2, 9].into()));
+            let routers = [1, 2].map(|vrid| {
+                let addresses = [[192, 0, 2, vrid].into()];
+                let config =
+                    RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[] };
+                agent.add(now, &config, false).unwrap()
+            });
+            if let Some(group) = group(&mut agent) {
+                routers.iter().for_each(|id| agent.join(now, *id, group).unwrap());
+            }
+            let mut lan = Self { agent, now, routers };
+            lan.after(Duration::from_secs(5));
+            assert_eq!(lan.states(), [State::Active; 2]);
+            lan
+        }
+
+        fn after(&mut self, span: Duration) {
+            let end = self.now + span;
+            loop {
+                while let Some(action) = self.agent.poll(self.now) {
+                    if let Action::Acquire { router, generation } | Action::Release { router, generation } = action {
+                        self.agent.handle_done(self.now, router, generation, Ok(()));
+                    }
+                }
+                match self.agent.poll_at() {
+                    Some(at) if at <= end => self.now = at,
+                    _ => break,
+                }
+            }
+            self.now = end;
+        }
+
+        fn states(&self) -> [State; 2] {
+            self.routers.map(|id| self.agent.view(id).unwrap().state)
+        }
+    }
+
+    #[test]
+    fn a_drained_router_stays_out_until_it_is_resumed() {
+        let mut lan = Lan::new(|_| None);
+        lan.agent.drain(lan.now, lan.routers[0]);
+        // Its addresses stay until a successor is heard, or the handover has taken an interval.
+        lan.after(Duration::from_millis(500));
+        assert!(lan.agent.view(lan.routers[0]).unwrap().holds);
+        lan.after(Duration::from_secs(60));
+        assert_eq!(lan.states(), [State::Initialize, State::Active]);
+        let view = lan.agent.view(lan.routers[0]).unwrap();
+        assert_eq!((view.holds, view.obstacle), (false, Some(Obstacle::Stopped)));
+        lan.agent.resume(lan.now, lan.routers[0]);
+        assert_eq!(lan.states(), [State::Backup, State::Active]);
+        lan.after(Duration::from_secs(5));
+        assert_eq!(lan.states(), [State::Active; 2]);
+    }
+
+    #[test]
+    fn a_sync_group_goes_out_with_its_member_and_comes_back_with_it() {
+        let mut lan = Lan::new(|agent| agent.add_group().ok());
+        lan.agent.drain(lan.now, lan.routers[1]);
+        assert_eq!(lan.states(), [State::Initialize; 2]);
+        lan.after(Duration::from_secs(60));
+        assert_eq!(lan.states(), [State::Initialize; 2]);
+        assert_eq!(lan.agent.view(lan.routers[0]).unwrap().obstacle, Some(Obstacle::Group));
+        lan.agent.resume(lan.now, lan.routers[1]);
+        lan.after(Duration::from_secs(5));
+        assert_eq!(lan.states(), [State::Active; 2]);
+    }
+
+    #[test]
+    fn what_is_being_removed_or_was_shut_down_does_not_resume() {
+        let mut lan = Lan::new(|_| None);
+        lan.agent.drain(lan.now, lan.routers[0]);
+        lan.agent.remove(lan.now, lan.routers[0]);
+        lan.agent.resume(lan.now, lan.routers[0]);
+        assert_eq!(lan.states(), [State::Initialize, State::Active]);
+        lan.agent.shutdown(lan.now);
+        lan.agent.resume(lan.now, lan.routers[1]);
+        assert_eq!(lan.states()[1], State::Initialize);
+    }
+}
