@@ -2,11 +2,11 @@
 
 use core::net::IpAddr;
 
-use crate::agent::{Agent, GroupId, InterfaceId, Obstacle, Reason, RouterId, Settings, State};
+use crate::agent::{Agent, GroupId, InterfaceId, Obstacle, Reason, RouterId, Settings, State, table};
 use crate::counters::{GlobalCounters, RouterCounters};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
-use crate::types::{Family, Interval, Priority};
+use crate::types::{Family, Interval, MacAddr, Priority, Vrid};
 
 /// One Virtual Router as it is now.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,67 @@ pub struct View<'a> {
     pub counters: &'a RouterCounters,
 }
 
+/// A Virtual Router as far as it matters to the frames of its interface: what is looked at for each of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Presence<'a> {
+    /// Which it is.
+    pub router: RouterId,
+    /// How it is configured.
+    pub settings: &'a Settings,
+    /// Its state.
+    pub state: State,
+    /// Whether its addresses are, or may be, on an interface.
+    pub holds: bool,
+    /// All its addresses, the advertised ones first.
+    pub addresses: &'a [IpAddr],
+}
+
+impl Presence<'_> {
+    /// Whether it answers for its addresses and its virtual MAC address: as Active, once they are on, and as one
+    /// that has resigned until its successor has been heard. Never as Backup (RFC 9568 section 6.4.2).
+    pub fn serves(&self) -> bool {
+        self.holds && self.state != State::Backup
+    }
+
+    /// Whether packets to its addresses are for this machine: to the owner's, or with Accept_Mode (RFC 9568
+    /// section 6.4.3).
+    pub const fn accepts(&self) -> bool {
+        self.settings.accept || self.settings.priority.is_owner()
+    }
+
+    /// Its virtual MAC address.
+    pub const fn virtual_mac(&self) -> MacAddr {
+        self.settings.vrid.virtual_mac(self.settings.family)
+    }
+}
+
 impl<S: Storage> Agent<S> {
+    /// The Virtual Routers of an interface, the one that was added last first.
+    pub fn present(&self, interface: InterfaceId) -> impl Iterator<Item = Presence<'_>> {
+        let mut next = self.interfaces.get(interface.index()).map_or(table::END, |known| known.first);
+        core::iter::from_fn(move || {
+            let index = usize::from(next);
+            next = self.routers.after(index);
+            self.presence(index)
+        })
+    }
+
+    /// The Virtual Router that an interface, family and VRID name. One look-up, however many there are.
+    pub fn find(&self, interface: InterfaceId, family: Family, vrid: Vrid) -> Option<Presence<'_>> {
+        self.routers.find(interface, family, vrid).and_then(|index| self.presence(index))
+    }
+
+    fn presence(&self, index: usize) -> Option<Presence<'_>> {
+        let router = self.routers.get(index)?;
+        Some(Presence {
+            router: self.routers.id(index),
+            settings: &router.settings,
+            state: router.state(),
+            holds: router.holds(),
+            addresses: self.routers.addresses(index),
+        })
+    }
+
     /// One Virtual Router; `None` once it has retired.
     pub fn view(&self, id: RouterId) -> Option<View<'_>> {
         let index = self.routers.index(id)?;
