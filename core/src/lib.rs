@@ -63,6 +63,7 @@ mod router;
 pub mod storage;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod time;
 pub mod types;
 pub mod wire;

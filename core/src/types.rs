@@ -25,6 +25,14 @@ impl Family {
             IpAddr::V6(_) => Self::V6,
         }
     }
+
+    /// The word for it in status and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V4 => "ipv4",
+            Self::V6 => "ipv6",
+        }
+    }
 }
 
 /// The protocol version of an Advertisement.
@@ -111,15 +119,12 @@ impl Priority {
     }
 
     /// What trackers make of it: it and the sum of their weights, but 1 to 254; the owner's never changes.
-    pub const fn weighted(self, weights: i32) -> Self {
+    pub fn weighted(self, weights: i32) -> Self {
         if weights == 0 || self.is_owner() {
             return self;
         }
-        let sum = (self.get() as i32).saturating_add(weights);
-        match Self::new(if sum < 1 { 1 } else if sum > 254 { 254 } else { sum as u8 }) {
-            Some(priority) => priority,
-            None => Self::LOWEST,
-        }
+        let weighted = i32::from(self.get()).saturating_add(weights).clamp(1, 254);
+        Self::new(weighted as u8).unwrap_or(Self::LOWEST)
     }
 
     /// Whether this is the priority of the address owner (255).

@@ -93,8 +93,7 @@ mod tests {
             agent.handle_source(now, interface, Family::V4, Some([192, 0, 2, 9].into()));
             let routers = [1, 2].map(|vrid| {
                 let addresses = [[192, 0, 2, vrid].into()];
-                let config =
-                    RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[] };
+                let config = RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[] };
                 agent.add(now, &config, false).unwrap()
             });
             if let Some(group) = group(&mut agent) {

@@ -6,6 +6,8 @@ use core::fmt;
 
 use super::keywords::{self, Vocabulary};
 use super::lexer::Place;
+use crate::text::Seconds;
+use crate::time::Duration;
 
 /// How much a [`Diagnostic`] matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -213,18 +215,7 @@ impl fmt::Display for Used<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Number(number) => write!(f, "{number} is used"),
-            Self::Micros(micros) => {
-                write!(f, "{}", micros / 1_000_000)?;
-                let mut fraction = micros % 1_000_000;
-                if fraction != 0 {
-                    f.write_str(".")?;
-                    while fraction != 0 {
-                        write!(f, "{}", fraction / 100_000)?;
-                        fraction = (fraction % 100_000).saturating_mul(10);
-                    }
-                }
-                f.write_str(" is used")
-            }
+            Self::Micros(micros) => write!(f, "{} is used", Seconds(Duration::from_micros(micros))),
             Self::Word(word) => write!(f, "`{}` is used", Short(word)),
             Self::Nothing => f.write_str("it has no effect"),
         }

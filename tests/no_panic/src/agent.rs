@@ -4,11 +4,12 @@
 use core::net::IpAddr;
 
 use steadfast_core::agent::{
-    Action, Agent, Announcing, ChecksumMode, Event, Generation, GroupId, InterfaceId, Link, Refused, Report, RouterConfig,
-    RouterId, Settings, TrackerId, Weight,
+    Action, Agent, Announcing, ChecksumMode, Event, Generation, GroupId, InterfaceId, Link, Refused, Report,
+    RouterConfig, RouterId, Settings, TrackerId, Weight,
 };
 use steadfast_core::port::{self, Port};
 use steadfast_core::storage::Fixed;
+use steadfast_core::text::Tracked;
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, Priority, Version};
 use steadfast_core::wire::advertisement::{Authentication, Form};
@@ -189,6 +190,10 @@ fn view(agent: &Agent<Storage>, interface: InterfaceId) {
         if let Some((_, from, to, reason)) = view.last_transition {
             used((from.as_str(), to.as_str(), reason.as_str()));
         }
+        crate::fmt::tell(view, &|number| {
+            let (_, weight, report) = agent.trackers(any(id)).nth(number)?;
+            Some(Tracked { name: any(""), weight, report })
+        });
         used(view);
     }
     for counter in agent.counters().iter() {
