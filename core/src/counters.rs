@@ -1,19 +1,23 @@
 //! What is counted. Names are those of RFC 8347 (`ietf-vrrp`) where it has one, RFC 2787's for
-//! authentication, and begin with `steadfast-` where neither has one. Counters never wrap and are never
-//! reset while the agent lives.
+//! authentication, and begin with `steadfast-` where neither has one. Counters never wrap, stay at their
+//! maximum and are never reset while the agent lives.
 
 use crate::wire::Discard;
+
+/// A counter is as wide as the machine's words: a board has no memory for wider ones, and needs four billion
+/// packets to fill them.
+pub type Count = usize;
 
 macro_rules! counters {
     ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $field:ident: $label:literal,)* }) => {
         $(#[$outer])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct $name { $($(#[$inner])* pub $field: u64,)* }
+        pub struct $name { $($(#[$inner])* pub $field: Count,)* }
 
         impl $name {
             /// Every counter with its name, in a fixed order.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + Clone + use<> {
-                [$(($label, self.$field),)*].into_iter()
+                [$(($label, self.$field as u64),)*].into_iter()
             }
         }
     };
@@ -103,7 +107,7 @@ impl GlobalCounters {
 
 impl RouterCounters {
     /// The counter of a check that is this Virtual Router's own; `None` for the global ones.
-    pub(crate) fn of(&mut self, discard: Discard) -> Option<&mut u64> {
+    pub(crate) fn of(&mut self, discard: Discard) -> Option<&mut Count> {
         Some(match discard {
             Discard::HopLimit | Discard::Version | Discard::Checksum | Discard::Vrid => return None,
             Discard::Type => &mut self.invalid_type_pkts_rcvd,
@@ -123,6 +127,6 @@ impl RouterCounters {
 }
 
 /// Adds one; a counter stays at its maximum.
-pub(crate) fn bump(counter: &mut u64) {
+pub(crate) fn bump(counter: &mut Count) {
     *counter = counter.saturating_add(1);
 }

@@ -65,14 +65,14 @@ struct Backup {
 struct Active {
     /// The Adver_Timer. Only transmitting moves it.
     adver_at: Instant,
-    /// An answer that waits until the rate limit allows it.
-    answer_at: Option<Instant>,
-    /// Until when answers to lower priorities are used up: each uses [`hearing::ANSWER_SPACING`].
-    answered: Option<Instant>,
-    /// An answer to a lower priority that was held back goes out then.
-    held_back_until: Option<Instant>,
     /// When the last Advertisement went out.
     sent: Option<Instant>,
+    /// An answer to priority 0 waits, so that it is merged with that Advertisement.
+    answers_zero: bool,
+    /// Until when answers to lower priorities are used up: each uses [`hearing::ANSWER_SPACING`].
+    answered: Option<Instant>,
+    /// An answer to a lower priority has been held back, and goes out as soon as the next may.
+    held_back: bool,
     /// Rounds over all addresses that are due now.
     rounds: u8,
     /// The address that comes next in this round.
@@ -84,7 +84,9 @@ struct Active {
     /// The periodic refresh (`garp_master_refresh`).
     refresh_at: Option<Instant>,
     /// The other Active that was heard last, until it has been silent for three intervals.
-    rival: Option<(IpAddr, Instant)>,
+    rival: Option<IpAddr>,
+    /// When it was heard.
+    rival_heard: Instant,
     /// An Active that speaks the other checksum form was heard: speak both.
     both_forms: bool,
 }
@@ -95,8 +97,8 @@ enum Held {
     Nothing,
     Acquiring,
     Acquired,
-    /// Not all of it: somebody took an address away, or the port failed. Tried again then.
-    Missing(Instant),
+    /// Not all of it: somebody took an address away, or the port failed. Tried again at `retry_at`.
+    Missing,
     /// Perhaps all, perhaps some: to be put on again while they are wanted, to be taken off otherwise.
     Unsure,
     Releasing,
@@ -132,8 +134,8 @@ pub(crate) struct Router {
     machine: Machine,
     held: Held,
     generation: u32,
-    /// When addresses that somebody else had taken away were last put back.
-    restored: Option<Instant>,
+    /// When what is missing is, or was last, put on again.
+    retry_at: Option<Instant>,
     handover: Option<Handover>,
     speak: Speak,
     /// When an Advertisement last passed every check, and its priority.
@@ -169,7 +171,7 @@ impl Router {
             machine: Machine::Initialize { start_at: None },
             held: if held { Held::Acquired } else { Held::Nothing },
             generation: 0,
-            restored: None,
+            retry_at: None,
             handover: None,
             speak: Speak::Nothing,
             heard: None,
@@ -241,7 +243,7 @@ impl Router {
     /// The other Active that is being heard.
     pub(crate) fn rival(&self) -> Option<IpAddr> {
         match self.machine {
-            Machine::Active(Active { rival: Some((source, _)), .. }) => Some(source),
+            Machine::Active(active) => active.rival,
             _ => None,
         }
     }
@@ -274,12 +276,13 @@ impl Router {
             Machine::Initialize { start_at } => start_at,
             Machine::Backup(backup) => (!backup.ready).then_some(backup.down_at),
             Machine::Active(active) => {
-                let Active { answer_at, held_back_until, paced_until, repeat_at, refresh_at, .. } = active;
-                earliest([Some(active.adver_at), answer_at, held_back_until, paced_until, repeat_at, refresh_at])
+                let Active { paced_until, repeat_at, refresh_at, .. } = active;
+                let (zero, lower) = (active.zero_answer_at(), active.lower_answer_at());
+                earliest([Some(active.adver_at), zero, lower, paced_until, repeat_at, refresh_at])
             }
         };
         let retry = match self.held {
-            Held::Missing(at) if self.wanted() => Some(at),
+            Held::Missing if self.wanted() => self.retry_at,
             _ => None,
         };
         earliest([state, retry, self.handover.map(|handover| handover.until)])
@@ -290,7 +293,7 @@ impl Router {
         if self.handover.is_some_and(|handover| handover.until <= now) {
             self.handover = None;
         }
-        if matches!(self.held, Held::Missing(at) if at <= now) && self.wanted() {
+        if self.held == Held::Missing && self.retry_at.is_some_and(|at| at <= now) && self.wanted() {
             self.held = Held::Unsure;
         }
         match self.machine {
@@ -333,12 +336,12 @@ impl Router {
             let next = active.adver_at + interval;
             active.adver_at = if next > now { next } else { self.after(now) };
         }
-        if active.answer_at.is_some_and(|at| at <= now) {
-            active.answer_at = None;
+        if active.zero_answer_at().is_some_and(|at| at <= now) {
+            active.answers_zero = false;
             self.say(Speak::Advertise);
         }
-        if active.held_back_until.is_some_and(|at| at <= now) {
-            active.held_back_until = None;
+        if active.lower_answer_at().is_some_and(|at| at <= now) {
+            active.held_back = false;
             self.answer(now, &mut active);
         }
         if active.paced_until.is_some_and(|at| at <= now) {
@@ -352,7 +355,7 @@ impl Router {
             active.refresh_at = self.settings.announcing.refresh.map(|every| now + every);
             active.announce(self.settings.announcing.refresh_repeat);
         }
-        if active.rival.is_some_and(|(_, heard)| now.since(heard) > interval.times(3)) {
+        if now.since(active.rival_heard) > interval.times(3) {
             active.rival = None;
         }
         self.machine = Machine::Active(active);
@@ -426,16 +429,17 @@ impl Router {
         self.handover = None;
         self.machine = Machine::Active(Active {
             adver_at: self.after(now),
-            answer_at: None,
-            answered: None,
-            held_back_until: None,
             sent: None,
+            answers_zero: false,
+            answered: None,
+            held_back: false,
             rounds: 0,
             cursor: 0,
             paced_until: None,
             repeat_at: None,
             refresh_at: None,
             rival: None,
+            rival_heard: now,
             both_forms: false,
         });
         if self.held == Held::Acquired {

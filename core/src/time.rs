@@ -2,7 +2,7 @@
 //! no input can overflow it. Nothing here reads a clock.
 
 use core::fmt;
-use core::num::NonZeroU64;
+use core::num::{NonZeroU32, NonZeroU64};
 use core::ops::{Add, Sub};
 
 /// A point in time: microseconds since an epoch of the port's choice (boot, program start).
@@ -12,6 +12,10 @@ pub struct Instant(Micros);
 /// A span of time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(Micros);
+
+/// A span of time that is configured and takes half the memory: tenths of milliseconds, up to 119 hours.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pause(NonZeroU32);
 
 /// Microseconds, kept as one more than they are, so that an `Option` of them takes no more memory than they
 /// do. A Virtual Router has many such options, and a board little memory.
@@ -93,6 +97,50 @@ impl Duration {
     }
 }
 
+impl Pause {
+    /// No time at all.
+    pub const ZERO: Self = Self(NonZeroU32::MIN);
+
+    const UNIT: u64 = 100;
+
+    /// A pause of this length, rounded up, or the longest.
+    pub const fn new(length: Duration) -> Self {
+        let units = length.as_micros().div_ceil(Self::UNIT);
+        let units = if units > u32::MAX as u64 { u32::MAX } else { units as u32 };
+        Self(NonZeroU32::MIN.saturating_add(units))
+    }
+
+    /// Its length.
+    pub const fn duration(self) -> Duration {
+        Duration::from_micros((self.0.get() as u64).saturating_sub(1).saturating_mul(Self::UNIT))
+    }
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+impl From<Duration> for Pause {
+    fn from(length: Duration) -> Self {
+        Self::new(length)
+    }
+}
+
+impl fmt::Debug for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.duration().fmt(f)
+    }
+}
+
+impl Add<Pause> for Instant {
+    type Output = Self;
+    fn add(self, pause: Pause) -> Self {
+        self + pause.duration()
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, span: Duration) -> Self {
@@ -139,6 +187,16 @@ mod tests {
             );
         }
         assert_eq!(Duration::from_micros(2_999).as_millis(), 2);
+    }
+
+    #[test]
+    fn a_pause_is_rounded_up_and_saturates() {
+        for (micros, kept) in [(0, 0), (1, 100), (100, 100), (101, 200), (86_400_000_000, 86_400_000_000)] {
+            assert_eq!(Pause::new(Duration::from_micros(micros)).duration().as_micros(), kept);
+        }
+        assert!(Pause::new(Duration::from_secs(u64::MAX)).duration() > Duration::from_secs(119 * 3600));
+        assert_eq!(Instant::default() + Pause::new(Duration::from_secs(3)), Instant::from_micros(3_000_000));
+        assert_eq!((Pause::default(), size_of::<Option<Pause>>()), (Pause::ZERO, 4));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use steadfast_core::agent::{Announcing, ChecksumMode};
 use steadfast_core::config::keywords::{Support, Vocabulary};
-use steadfast_core::time::Duration;
+use steadfast_core::time::{Duration, Pause};
 use steadfast_core::types::{Family, Version};
 use steadfast_core::wire::advertisement::Authentication;
 use steadfast_linux::check::{self, Findings};
@@ -33,8 +33,8 @@ fn router(global: &str, lines: &str) -> PlannedRouter {
     plan.routers.pop().map(Arc::unwrap_or_clone).unwrap_or_else(|| panic!("{messages:?}"))
 }
 
-fn seconds(seconds: u64) -> Option<Duration> {
-    Some(Duration::from_secs(seconds))
+fn seconds(seconds: u64) -> Option<Pause> {
+    Some(Duration::from_secs(seconds).into())
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn the_defaults_are_those_of_keepalived() {
     assert_eq!((protocol.version, protocol.family, protocol.priority.get()), (Version::V2, Family::V4, 100));
     assert_eq!(protocol.interval.duration(), Duration::from_secs(1));
     assert!(protocol.preempt && protocol.accept && protocol.answer_lower && !protocol.strict);
-    assert_eq!((protocol.preempt_delay, protocol.down_timer_adverts), (Duration::ZERO, 3));
+    assert_eq!((protocol.preempt_delay, protocol.down_timer_adverts), (Pause::ZERO, 3));
     assert_eq!((protocol.authentication, protocol.checksum), (Authentication::None, ChecksumMode::Auto));
     assert_eq!((protocol.source, protocol.group.to_string().as_str()), (None, "224.0.0.18"));
     assert_eq!(protocol.announcing, Announcing::default());
@@ -80,7 +80,7 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         // As the global master values unless given.
         lower_repeat: 2,
         lower_delay: None,
-        spacing: Duration::from_millis(250),
+        spacing: Duration::from_millis(250).into(),
     };
     assert_eq!(inherited.settings.announcing, announcing);
     assert_eq!(inherited.settings.version, Version::V3);
@@ -97,7 +97,7 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         refresh_repeat: 1,
         lower_repeat: 0,
         lower_delay: None,
-        spacing: Duration::from_millis(250),
+        spacing: Duration::from_millis(250).into(),
     };
     assert_eq!(own.settings.announcing, announcing);
     assert_eq!(own.settings.version, Version::V2);
@@ -129,7 +129,7 @@ fn intervals_are_what_the_version_can_say() {
 fn state_master_cancels_nopreempt_and_makes_an_owner_of_one_without_priority() {
     let master = router("", "state MASTER\nnopreempt\npreempt_delay 4");
     assert_eq!((master.settings.priority.get(), master.settings.preempt), (255, true));
-    assert_eq!(master.settings.preempt_delay, Duration::ZERO);
+    assert_eq!(master.settings.preempt_delay, Pause::ZERO);
     let master = router("", "state MASTER\npriority 101\nnopreempt");
     assert_eq!((master.settings.priority.get(), master.settings.preempt), (101, true));
     let backup = router("", "state BACKUP\nnopreempt");

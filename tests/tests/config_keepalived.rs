@@ -142,7 +142,7 @@ fn vmac_name(router: &PlannedRouter) -> Option<String> {
 fn dump(router: &PlannedRouter) -> Vec<(&'static str, Value)> {
     let protocol = &router.settings;
     let announcing = protocol.announcing;
-    let seconds = |time: Option<steadfast_core::time::Duration>| time.map_or(0, |time| time.as_millis() / 1000);
+    let seconds = |time: Option<steadfast_core::time::Pause>| time.map_or(0, |time| time.duration().as_millis() / 1000);
     let flag = u8::from;
     let list = |all: &[PlannedAddress]| all.iter().map(|one| address(router, one)).collect::<Vec<_>>();
     vec![

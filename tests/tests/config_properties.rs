@@ -272,7 +272,7 @@ proptest! {
         prop_assert_eq!((read.settings.vrid.get(), read.settings.priority.get()), (vrid, priority));
         prop_assert_eq!(read.settings.interval.centiseconds(), centiseconds);
         let delay = if priority == 255 { 0 } else { u64::from(delay) };
-        prop_assert_eq!(read.settings.preempt_delay.as_micros(), delay * 1_000_000);
+        prop_assert_eq!(read.settings.preempt_delay.duration().as_micros(), delay * 1_000_000);
         prop_assert_eq!(read.settings.announcing.repeat, repeat);
         let read: Vec<_> = read.addresses.iter().map(|one| (one.address, one.prefix_len)).collect();
         let written: Vec<_> = addresses.iter().map(|&address| (address, prefix)).collect();

@@ -238,7 +238,7 @@ fn rfc9568_6_4_2_a_backup_never_sends_priority_zero() {
 
 #[test]
 fn a_preempt_delay_puts_preempting_off_and_no_more() {
-    let mut bench = Bench::new(|settings| settings.preempt_delay = Duration::from_secs(10));
+    let mut bench = Bench::new(|settings| settings.preempt_delay = Duration::from_secs(10).into());
     bench.drain();
     let begin = bench.now;
     while bench.state() == State::Backup {
@@ -248,7 +248,7 @@ fn a_preempt_delay_puts_preempting_off_and_no_more() {
     let waited = bench.now - begin;
     assert!((10 * SECOND + DOWN - SECOND..=11 * SECOND + DOWN).contains(&waited), "{waited}");
     // A dead Active is not given the delay.
-    let mut bench = Bench::new(|settings| settings.preempt_delay = Duration::from_secs(10));
+    let mut bench = Bench::new(|settings| settings.preempt_delay = Duration::from_secs(10).into());
     bench.hear(99, 50);
     assert_eq!(bench.silence(), DOWN);
 }
@@ -580,7 +580,7 @@ fn what_is_owed_comes_in_order_whatever_the_budget() {
 
 #[test]
 fn a_preempt_delay_of_zero_is_none() {
-    let mut bench = Bench::new(|settings| settings.preempt_delay = micros(0));
+    let mut bench = Bench::new(|settings| settings.preempt_delay = micros(0).into());
     bench.drain();
     let due = bench.due_in();
     bench.hear(99, 1);

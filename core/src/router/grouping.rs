@@ -84,14 +84,14 @@ impl Router {
     /// The whole group steps down, because of its first member or another. Whoever takes over on this network
     /// shall hear that there were two.
     pub(crate) fn step_down(&mut self, now: Instant, by_first: bool) -> Option<EventKind> {
-        let Machine::Active(Active { rival, .. }) = self.machine else { return None };
+        let Machine::Active(Active { rival, rival_heard, .. }) = self.machine else { return None };
         let interval = self.settings.interval;
         self.say(Speak::Farewell);
         self.become_backup(now, interval, None);
         if let Machine::Backup(backup) = &mut self.machine
             && !by_first
         {
-            backup.crossed = rival.is_some_and(|(_, heard)| now.since(heard) <= interval.duration());
+            backup.crossed = rival.is_some() && now.since(rival_heard) <= interval.duration();
             backup.lost_elsewhere = !backup.crossed;
             if backup.crossed {
                 backup.down_at = backup.down_at + interval.duration();

@@ -4,7 +4,7 @@
 use core::net::IpAddr;
 
 use super::settings::{Announcing, ChecksumMode};
-use super::{Active, Backup, Machine, Router, Speak, earliest};
+use super::{Active, Backup, Machine, Router, Speak};
 use crate::agent::{EventKind, Reason, State};
 use crate::counters::bump;
 use crate::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use crate::wire::advertisement::{Fit, Form};
 /// farewell that sets the clients right. A flood draws at most ten answers a second.
 const ANSWER_SPACING: Duration = Duration::from_millis(200);
 const ANSWER_BURST: u64 = 5;
+const ANSWER_RESERVE: Duration = ANSWER_SPACING.times(ANSWER_BURST.saturating_sub(1));
 
 /// After this long without an answer the next one announces as often as a new Active does.
 const ANSWER_QUIET: Duration = Duration::from_secs(1);
@@ -131,14 +132,13 @@ impl Router {
         let own = self.effective_priority();
         let Some(priority) = heard.priority else {
             // At once, but merged with what was sent less than a moment ago.
-            let at = active.sent.map_or(now, |sent| sent + ZERO_MERGE);
-            if at <= now {
+            if active.sent.is_none_or(|sent| sent + ZERO_MERGE <= now) {
                 self.say(Speak::Advertise);
                 active.sent = Some(now);
-                active.answer_at = None;
+                active.answers_zero = false;
                 active.adver_at = self.after(now);
             } else {
-                active.answer_at = earliest([active.answer_at, Some(at)]);
+                active.answers_zero = true;
             }
             self.machine = Machine::Active(active);
             return None;
@@ -154,8 +154,9 @@ impl Router {
         if self.settings.checksum == ChecksumMode::Auto && fits_only_other(heard.fit, self.form) {
             active.both_forms = true;
         }
-        let news = active.rival.is_none_or(|(source, _)| source != heard.source);
-        active.rival = Some((heard.source, now));
+        let news = active.rival != Some(heard.source);
+        active.rival = Some(heard.source);
+        active.rival_heard = now;
         self.answer(now, &mut active);
         self.machine = Machine::Active(active);
         news.then_some(EventKind::DualActive { rival: heard.source })
@@ -173,12 +174,12 @@ impl Router {
             // What is owed already answers this one too.
             return;
         }
-        let reserve = ANSWER_SPACING.times(ANSWER_BURST.saturating_sub(1));
-        if used > now + reserve {
+        if used > now + ANSWER_RESERVE {
             bump(&mut self.counters.answers_held_back);
-            active.held_back_until = Some(used - reserve);
+            active.held_back = true;
             return;
         }
+        active.held_back = false;
         let quiet = active.answered.is_none_or(|answered| answered + ANSWER_QUIET <= now);
         active.announce(if quiet { lower_repeat.max(1) } else { 1 });
         active.answered = Some(used + ANSWER_SPACING);
@@ -191,6 +192,18 @@ impl Router {
         if self.settings.checksum == ChecksumMode::Auto && fits_only_other(fit, self.form) {
             self.form = other(self.form);
         }
+    }
+}
+
+impl Active {
+    /// When priority 0 is answered, if it has not been yet.
+    pub(super) fn zero_answer_at(&self) -> Option<Instant> {
+        self.sent.filter(|_| self.answers_zero).map(|sent| sent + ZERO_MERGE)
+    }
+
+    /// When the answer that was held back goes out.
+    pub(super) fn lower_answer_at(&self) -> Option<Instant> {
+        self.answered.filter(|_| self.held_back).map(|answered| answered - ANSWER_RESERVE)
     }
 }
 

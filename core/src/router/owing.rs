@@ -4,7 +4,7 @@
 use super::hearing::other;
 use super::{Active, Held, Machine, Router, Speak};
 use crate::counters::bump;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Pause};
 use crate::types::Priority;
 use crate::wire::advertisement::Form;
 
@@ -36,7 +36,7 @@ impl Router {
         let mut both = false;
         if let Machine::Active(active) = &mut self.machine {
             active.sent = Some(now);
-            active.answer_at = None;
+            active.answers_zero = false;
             both = active.both_forms;
         }
         let form = if self.second_form { other(self.form) } else { self.form };
@@ -91,7 +91,10 @@ impl Router {
                     active.refresh_at = announcing.refresh.map(|every| now + every);
                 }
             }
-            (Held::Acquiring, false) => self.held = Held::Missing(now + RETRY),
+            (Held::Acquiring, false) => {
+                self.retry_at = Some(now + RETRY);
+                self.held = Held::Missing;
+            }
             // What could not be taken off is not ours to keep trying at: the port has said so.
             (Held::Releasing, _) => self.held = Held::Nothing,
             _ => {}
@@ -102,9 +105,8 @@ impl Router {
     pub(crate) fn lost(&mut self, now: Instant) {
         if self.held == Held::Acquired && self.wanted() {
             bump(&mut self.counters.addresses_lost);
-            let at = self.restored.map_or(now, |restored| now.max(restored + RETRY));
-            self.restored = Some(at);
-            self.held = Held::Missing(at);
+            self.retry_at = Some(self.retry_at.map_or(now, |last| now.max(last + RETRY)));
+            self.held = Held::Missing;
         }
     }
 
@@ -134,7 +136,7 @@ impl Router {
             active.cursor = 0;
             active.rounds = active.rounds.saturating_sub(1);
         }
-        active.paced_until = (spacing > Duration::ZERO).then(|| now + spacing);
+        active.paced_until = (spacing > Pause::ZERO).then(|| now + spacing);
         Some(index)
     }
 

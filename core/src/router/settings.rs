@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 
-use crate::time::Duration;
+use crate::time::{Duration, Pause};
 use crate::types::{Family, Interval, Priority, Version, Vrid};
 use crate::wire::advertisement::{Authentication, Form};
 use crate::wire::{GROUP_V4, GROUP_V6};
@@ -26,29 +26,29 @@ pub struct Announcing {
     /// Rounds at once when it becomes Active (`garp_master_repeat`).
     pub repeat: u8,
     /// The same again after this time (`garp_master_delay`); `None`: no second burst.
-    pub delay: Option<Duration>,
+    pub delay: Option<Pause>,
     /// Again and again at this interval (`garp_master_refresh`).
-    pub refresh: Option<Duration>,
+    pub refresh: Option<Pause>,
     /// Rounds of each refresh (`garp_master_refresh_repeat`).
     pub refresh_repeat: u8,
     /// Rounds when another Active of less right was heard (`garp_lower_prio_repeat`).
     pub lower_repeat: u8,
     /// The same again after this time (`garp_lower_prio_delay`).
-    pub lower_delay: Option<Duration>,
+    pub lower_delay: Option<Pause>,
     /// The least time between two announcements (`vrrp_garp_interval`, `vrrp_gna_interval`).
-    pub spacing: Duration,
+    pub spacing: Pause,
 }
 
 impl Announcing {
     /// keepalived's defaults: five rounds at once, five more after five seconds.
     pub const DEFAULT: Self = Self {
         repeat: 5,
-        delay: Some(Duration::from_secs(5)),
+        delay: Some(Pause::new(Duration::from_secs(5))),
         refresh: None,
         refresh_repeat: 1,
         lower_repeat: 5,
-        lower_delay: Some(Duration::from_secs(5)),
-        spacing: Duration::ZERO,
+        lower_delay: Some(Pause::new(Duration::from_secs(5))),
+        spacing: Pause::ZERO,
     };
 }
 
@@ -77,7 +77,7 @@ pub struct Settings {
     /// Preempt_Mode; the address owner always preempts (RFC 9568 section 6.1).
     pub preempt: bool,
     /// How long a lower priority is tolerated before it is preempted.
-    pub preempt_delay: Duration,
+    pub preempt_delay: Pause,
     /// Accept_Mode (RFC 9568 section 6.1); carried out by the port.
     pub accept: bool,
     /// Which checksum form is sent.
@@ -117,7 +117,7 @@ impl Settings {
             priority: Priority::DEFAULT,
             interval: Interval::DEFAULT,
             preempt: true,
-            preempt_delay: Duration::ZERO,
+            preempt_delay: Pause::ZERO,
             accept: true,
             checksum: ChecksumMode::Auto,
             authentication: Authentication::None,

@@ -74,10 +74,10 @@ impl World {
         let centiseconds = [1, 10, 100, 1000][random.below(4)];
         let mut router = router(version, own, centiseconds);
         router.settings.preempt = !random.once_in(4);
-        router.settings.preempt_delay = Duration::from_secs(random.below(3) as u64);
+        router.settings.preempt_delay = Duration::from_secs(random.below(3) as u64).into();
         router.settings.answer_lower = !random.once_in(4);
         router.settings.virtual_mac = random.once_in(2);
-        router.settings.announcing.refresh = random.once_in(2).then(|| Duration::from_secs(2));
+        router.settings.announcing.refresh = random.once_in(2).then(|| Duration::from_secs(2).into());
         router.phase = random.once_in(2).then(|| random.below(256) as u8);
         if random.once_in(4) {
             router.held = Held::Acquired;
@@ -201,7 +201,7 @@ impl World {
             let speak = self.router.speak;
             let (priority, _) = self.router.advertise(self.now).unwrap();
             assert_eq!(priority.is_none(), speak == Speak::Resign);
-            assert_eq!(self.router.counters.priority_zero_pkts_sent - zeros, u64::from(priority.is_none()));
+            assert_eq!(self.router.counters.priority_zero_pkts_sent - zeros, usize::from(priority.is_none()));
             assert!(priority.is_none_or(|priority| priority == self.router.effective_priority()));
             said += 1;
             assert!(said <= 2, "at most both forms");

@@ -61,7 +61,7 @@ fn settings() -> Settings {
     settings.priority = Priority::new(any(1)).unwrap_or(Priority::DEFAULT);
     settings.interval = interval();
     settings.preempt = any(true);
-    settings.preempt_delay = span();
+    settings.preempt_delay = span().into();
     settings.accept = any(true);
     settings.checksum = any(ChecksumMode::Auto);
     settings.authentication = any(Authentication::None);

@@ -266,7 +266,7 @@ impl Node {
             Version::V3 => Interval::from_centiseconds(told.centiseconds).expect("at most 4095"),
         };
         settings.preempt = told.preempt;
-        settings.preempt_delay = Duration::from_micros(told.preempt_delay);
+        settings.preempt_delay = Duration::from_micros(told.preempt_delay).into();
         settings.checksum = told.checksum;
         settings.virtual_mac = common.virtual_mac;
         settings.announcing.repeat = self.plan.rounds;

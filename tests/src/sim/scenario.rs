@@ -404,7 +404,7 @@ fn node(rng: &mut Rng, groups: &[Group], unit_centiseconds: u16) -> NodePlan {
                 priority: base,
                 weight,
                 preempt: !rng.percent(20),
-                preempt_delay: if rng.percent(10) { rng.between(1, 3 * unit) } else { 0 },
+                preempt_delay: if rng.percent(10) { rng.between(1, 3 * unit / 100) * 100 } else { 0 },
                 centiseconds: if other_interval {
                     unit_centiseconds * rng.pick(&[2, 4, 10])
                 } else {

@@ -11,7 +11,7 @@ use super::super::statement::{Block, Word};
 use super::super::value::{self, Log};
 use super::{Draft, MOST_V4, MOST_V6};
 use crate::agent::{Announcing, Settings};
-use crate::time::Duration;
+use crate::time::{Duration, Pause};
 use crate::types::{Family, Interval, Priority, Version, Vrid};
 use crate::wire::advertisement::Authentication;
 
@@ -52,7 +52,7 @@ impl<'a> Draft<'a> {
             priority,
             interval: self.interval_of(version, log),
             preempt,
-            preempt_delay,
+            preempt_delay: preempt_delay.into(),
             accept: self.accept_of(version, priority, strict, log),
             strict,
             skip_address_check: self.skip_address_check || globals.skip_address_check,
@@ -248,7 +248,7 @@ impl<'a> Draft<'a> {
         let all = &globals.announce;
         let repeat_default = if globals.min_garp { 1 } else { 5 };
         let delay_default = Duration::from_secs(if globals.min_garp { 0 } else { 5 });
-        let not_zero = |delay: Duration| (delay != Duration::ZERO).then_some(delay);
+        let not_zero = |delay: Duration| (delay != Duration::ZERO).then(|| Pause::new(delay));
         let repeat = all.repeat.unwrap_or(repeat_default);
         let delay = all.delay.unwrap_or(delay_default);
         // These inherit the master values of `global_defs`, not those of the instance.
@@ -271,10 +271,10 @@ impl<'a> Draft<'a> {
             refresh_repeat: own.refresh_repeat.or(all.refresh_repeat).unwrap_or(1),
             lower_repeat,
             lower_delay: not_zero(lower_delay),
-            spacing: match family {
+            spacing: Pause::new(match family {
                 Family::V4 => globals.arp_interval,
                 Family::V6 => globals.na_interval,
-            },
+            }),
         }
     }
 
