@@ -214,8 +214,8 @@ impl<'a> Explanation<'a> {
             return f.write_str("no: an Active of less priority stays\n");
         }
         f.write_str("an Active of less priority")?;
-        if settings.preempt_delay > Duration::ZERO {
-            write!(f, ", after {} s", Seconds(settings.preempt_delay))?;
+        if settings.preempt_delay.duration() > Duration::ZERO {
+            write!(f, ", after {} s", Seconds(settings.preempt_delay.duration()))?;
         }
         if let Some(at) = self.view.preempts_at.filter(|at| *at > now) {
             write!(f, ": of which {} s are left", self.left(at))?;
