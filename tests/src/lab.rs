@@ -5,6 +5,7 @@
 pub mod capture;
 pub mod clock;
 pub mod engine;
+pub mod firmware;
 pub mod frames;
 pub mod hostile;
 pub mod inject;
@@ -46,7 +47,8 @@ pub fn thorough() -> bool {
     std::env::var_os("STEADFAST_ALL").is_some_and(|value| value == "1")
 }
 
-/// A machine on the LAN: one namespace with one interface, `eth0`.
+/// A machine on the LAN: one namespace with one interface, `eth0`; or a program on a TAP device, whose namespace is
+/// empty.
 #[derive(Debug)]
 pub struct Host {
     /// Its namespace.
@@ -75,13 +77,20 @@ impl Lan {
     /// A LAN of `names.len()` machines.
     #[track_caller]
     pub fn new(names: &[&str]) -> Self {
+        Self::with_taps(names, &[])
+    }
+
+    /// The same, but the machines numbered in `taps` are programs that read and write a TAP device, which is their port
+    /// `p{n}` of the bridge; they run in the bridge's own namespace, see [`Lan::hub`].
+    #[track_caller]
+    pub fn with_taps(names: &[&str], taps: &[usize]) -> Self {
         let hub = Namespace::new("hub");
         hub.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
         hub.ip("link add br0 type bridge mcast_snooping 0 forward_delay 0 stp_state 0");
         hub.ip("link set br0 up");
         let mut hosts = Vec::new();
         for (name, number) in names.iter().zip(0_u8..) {
-            hosts.push(plug(&hub, name, number));
+            hosts.push(plug(&hub, name, number, taps.contains(&usize::from(number))));
         }
         let folder = std::env::temp_dir().join(format!(
             "steadfast-lab-{}-{}",
@@ -96,6 +105,11 @@ impl Lan {
     /// Machine `number`.
     pub fn host(&self, number: usize) -> &Host {
         &self.hosts[number]
+    }
+
+    /// Where the bridge is, and the TAP devices with it.
+    pub fn hub(&self) -> &Namespace {
+        &self.hub
     }
 
     /// A folder for configuration, logs and captures, removed with the LAN.
@@ -174,18 +188,23 @@ fn enlarge(socket: &impl AsFd, bytes: usize) {
 }
 
 #[track_caller]
-fn plug(hub: &Namespace, name: &str, number: u8) -> Host {
+fn plug(hub: &Namespace, name: &str, number: u8, tap: bool) -> Host {
     let namespace = Namespace::new(name);
     let mac = [0x02, 0x5f, 0, 0, 0, number + 1];
     let (v4, v6) = (Ipv4Addr::new(10, 9, 0, number + 1), format!("fd09::{:x}", number + 1));
     let link_local = format!("fe80::{:x}", number + 1);
-    hub.ip(&format!("link add p{number} type veth peer name eth0 netns {}", namespace.name()));
-    hub.ip(&format!("link set p{number} master br0 up"));
-    namespace.ip("link set eth0 addrgenmode none");
-    namespace.ip(&format!("link set eth0 address {} up", frames::mac_text(mac)));
-    namespace.ip(&format!("addr add {v4}/24 dev eth0"));
-    namespace.ip(&format!("addr add {v6}/64 dev eth0"));
-    namespace.ip(&format!("addr add {link_local}/64 dev eth0"));
+    if tap {
+        hub.ip(&format!("tuntap add dev p{number} mode tap"));
+        hub.ip(&format!("link set p{number} master br0 up"));
+    } else {
+        hub.ip(&format!("link add p{number} type veth peer name eth0 netns {}", namespace.name()));
+        hub.ip(&format!("link set p{number} master br0 up"));
+        namespace.ip("link set eth0 addrgenmode none");
+        namespace.ip(&format!("link set eth0 address {} up", frames::mac_text(mac)));
+        namespace.ip(&format!("addr add {v4}/24 dev eth0"));
+        namespace.ip(&format!("addr add {v6}/64 dev eth0"));
+        namespace.ip(&format!("addr add {link_local}/64 dev eth0"));
+    }
     let parse = |text: &str| text.parse().expect("an address written above");
     Host { namespace, mac, v4, v6: parse(&v6), link_local: parse(&link_local) }
 }
