@@ -28,7 +28,7 @@ pub use crate::router::settings::{Announcing, ChecksumMode, Settings};
 pub use groups::GroupId;
 pub use maintenance::Obstacle;
 pub use trackers::{Report, TrackerId, Weight};
-pub use view::{Presence, View};
+pub use view::{Capacity, Presence, View};
 
 use deadlines::Deadlines;
 use events::Events;

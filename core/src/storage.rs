@@ -9,6 +9,11 @@ use crate::wire::Full;
 pub trait Table<T>: Default + DerefMut<Target = [T]> {
     /// Adds an item at the end, or says that there is no room.
     fn push(&mut self, item: T) -> Result<(), Full>;
+
+    /// How many items it can ever hold.
+    fn most(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// The tables of one agent, by what bounds their length.
@@ -47,5 +52,9 @@ impl<const R: usize, const A: usize, const I: usize, const T: usize, const K: us
 impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
     fn push(&mut self, item: T) -> Result<(), Full> {
         heapless::Vec::push(self, item).map_err(|_| Full)
+    }
+
+    fn most(&self) -> usize {
+        N
     }
 }

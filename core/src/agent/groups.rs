@@ -88,6 +88,11 @@ impl<S: Storage> Groups<S> {
         Self { groups: Default::default(), members: Default::default(), free: END }
     }
 
+    /// How many groups there can ever be, and members.
+    pub(crate) fn capacity(&self) -> usize {
+        self.groups.most()
+    }
+
     fn insert(&mut self, group: u16, router: usize, standing: Standing) -> Result<Membership, Full> {
         let last = self.groups.get(usize::from(group)).ok_or(Full)?.last;
         let member = Member { group, router: router as u16, previous: last, next: END, standing };

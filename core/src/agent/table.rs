@@ -61,6 +61,11 @@ impl<S: Storage> Routers<S> {
         self.slots.len()
     }
 
+    /// How many Virtual Routers and addresses there can ever be.
+    pub(crate) fn capacity(&self) -> (usize, usize) {
+        (self.slots.most().min(MOST), self.addresses.most().min(usize::from(u16::MAX).saturating_sub(1)))
+    }
+
     pub(crate) fn get(&self, index: usize) -> Option<&Router> {
         self.slots.get(index)?.router.as_ref()
     }

@@ -91,7 +91,24 @@ impl Presence<'_> {
     }
 }
 
+/// How much an agent can ever hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Virtual Routers.
+    pub routers: usize,
+    /// Their addresses, over all of them.
+    pub addresses: usize,
+    /// Sync groups, and as many members of them.
+    pub groups: usize,
+}
+
 impl<S: Storage> Agent<S> {
+    /// How much it can ever hold, whatever it holds now.
+    pub fn capacity(&self) -> Capacity {
+        let (routers, addresses) = self.routers.capacity();
+        Capacity { routers, addresses, groups: self.groups.capacity() }
+    }
+
     /// The Virtual Routers of an interface, the one that was added last first.
     pub fn present(&self, interface: InterfaceId) -> impl Iterator<Item = Presence<'_>> {
         let mut next = self.interfaces.get(interface.index()).map_or(table::END, |known| known.first);
