@@ -90,12 +90,17 @@
 extern crate std;
 
 mod bytes;
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "smoltcp")]
 pub mod device;
 mod echo;
 pub mod hardware;
 mod multicast;
 pub mod node;
+pub mod setup;
+#[cfg(feature = "console")]
+pub mod store;
 pub mod tracking;
 pub mod vlan;
 

@@ -11,7 +11,7 @@ mod transmit;
 use core::net::IpAddr;
 
 use heapless::Vec;
-use steadfast_core::agent::{AddError, Agent, InterfaceId, Link, Presence, RouterConfig, RouterId, TrackerId};
+use steadfast_core::agent::{AddError, Agent, GroupId, InterfaceId, Link, Presence, RouterConfig, RouterId, TrackerId};
 use steadfast_core::storage::{Storage, Table};
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, MacAddr, Vrid};
@@ -57,6 +57,8 @@ pub struct Node<S: Storage, const I: usize> {
     answers: Vec<Answer, ANSWERS>,
     /// What each tracker looks at.
     pub(crate) watches: S::Trackers<(TrackerId, Watch)>,
+    /// The sync groups, by their number in the configuration.
+    pub(crate) groups: S::Groups<GroupId>,
     refused: u64,
 }
 
@@ -76,6 +78,7 @@ impl<S: Storage, const I: usize> Node<S, I> {
             unsettled: false,
             answers: Vec::new(),
             watches: Default::default(),
+            groups: Default::default(),
             refused: 0,
         }
     }
