@@ -2,11 +2,12 @@
 //! networks and machines have, and the rules of VRRP held against everything that happens. Advertisements
 //! are real bytes. The same seed gives the same run, on every machine.
 //!
-//! `scenario` draws what befalls whom, `world` lets it happen, `node` is a router with its kernel, `shadow`
+//! `scenario` draws what befalls whom, `world` lets it happen, `node` is a router with its kernel, `brain` what decides in it, `shadow`
 //! judges one router, `sync` those of a sync group and `order` all of them together, `mutant` breaks routers to show that they are judged.
 //! `bench` is apart: one router under test, driven by hand.
 
 pub mod bench;
+pub mod brain;
 pub mod mutant;
 pub mod node;
 pub mod order;
@@ -59,17 +60,28 @@ pub struct Mode {
     pub judged: bool,
     /// Keep the trace to read.
     pub verbose: bool,
+    /// The first node is a board with firmware.
+    pub firmware: bool,
 }
 
 impl Default for Mode {
     fn default() -> Self {
-        Self { mutant: Mutant::Sound, judged: true, verbose: false }
+        Self { mutant: Mutant::Sound, judged: true, verbose: false, firmware: false }
     }
 }
 
 /// Runs the scenario of `seed`.
 pub fn run(seed: u64, mode: Mode) -> Outcome {
     let scenario = Scenario::draw(seed);
+    play(if mode.firmware { scenario.with_firmware() } else { scenario }, mode)
+}
+
+/// Runs a week with a board.
+pub fn week(seed: u64) -> Outcome {
+    play(Scenario::week(seed).with_firmware(), Mode { firmware: true, ..Mode::default() })
+}
+
+fn play(scenario: Scenario, mode: Mode) -> Outcome {
     let mut world = World::new(&scenario, mode.mutant, mode.judged, mode.verbose);
     let violation = world.run();
     Outcome {

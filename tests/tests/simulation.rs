@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use steadfast_tests::sim::mutant::Mutant;
-use steadfast_tests::sim::{Mode, campaign, report, run};
+use steadfast_tests::sim::{Mode, campaign, report, run, week};
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}: not a number: {value}")))
@@ -78,7 +78,7 @@ fn the_same_seed_gives_the_same_trace() {
 
 /// The first scenario, of a few thousand, in which a mutant breaks a rule that `matches`.
 fn caught(mutant: Mutant, judged: bool, matches: impl Fn(&str) -> bool) -> bool {
-    let mut violations = (1..3_000).filter_map(|seed| run(seed, Mode { mutant, judged, verbose: false }).violation);
+    let mut violations = (1..3_000).filter_map(|seed| run(seed, Mode { mutant, judged, ..Mode::default() }).violation);
     let first = violations.find(|violation| matches(violation.rule));
     println!("{mutant:?}: {first:?}");
     first.is_some()
@@ -99,6 +99,34 @@ fn most_broken_routers_are_caught_from_outside_alone() {
     let hidden = [Mutant::ForgetsPatience, Mutant::AnnouncesEarly, Mutant::ExpiresBeforeDraining, Mutant::Chatters];
     for mutant in Mutant::BROKEN.into_iter().filter(|mutant| !hidden.contains(mutant)) {
         assert!(caught(mutant, false, |_| true), "{mutant:?} was not caught");
+    }
+}
+
+/// The firmware's node, on a clock of 32 bits that wraps in the midst, beside agents: the same rules, as far as they
+/// can be seen from outside of it.
+#[test]
+fn firmware_keeps_the_same_rules() {
+    let count = if cfg!(debug_assertions) { 500 } else { 20_000 };
+    let mode = Mode { firmware: true, ..Mode::default() };
+    let result = campaign(1, count, mode);
+    let hours = result.lasted as f64 / 3.6e9;
+    println!("figure: simulation with firmware: {} scenarios, {hours:.0} hours of virtual time", result.scenarios);
+    println!("{:?}", result.tally);
+    if let Some(violation) = result.violations.first() {
+        panic!("{}", report(violation, mode));
+    }
+}
+
+/// One run of seven days: the clock of 32 bits wraps 140 times, and something happens every five minutes.
+#[test]
+fn firmware_keeps_the_rules_for_a_week() {
+    let seeds = if cfg!(debug_assertions) { 1..2 } else { 1..5 };
+    for seed in seeds {
+        let outcome = week(seed);
+        assert!(outcome.violation.is_none(), "{:?}", outcome.violation);
+        let days = outcome.lasted as f64 / 86_400e6;
+        println!("figure: simulation with firmware: {days:.2} days in one run, {} frames", outcome.sent);
+        assert!(days >= 7.0);
     }
 }
 

@@ -122,7 +122,10 @@ impl Mutant {
         for output in outbox.split_off(first) {
             let group = match output {
                 Output::Send(frame) => frame.group,
-                Output::Change(group, ..) | Output::Announce(group, _) | Output::Tell(group, _) => group,
+                Output::Change(group, ..)
+                | Output::Held(group, _)
+                | Output::Announce(group, _)
+                | Output::Tell(group, _) => group,
             };
             let Some(part) = &parts[group] else { continue };
             match (self, output) {

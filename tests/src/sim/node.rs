@@ -1,4 +1,4 @@
-//! A node of the simulated LAN: an agent, and around it all that a port and its kernel do. Inputs wait in a
+//! A node of the simulated LAN: an agent (or a board with firmware), and around it all that a port and its kernel do. Inputs wait in a
 //! queue until the node gets to run; it drains the queue, then drives the agent within its budget, as
 //! the core's contract says; what comes out is left in a box for `super::world` to carry out. The rules are
 //! held against all of it on the way, by a `Shadow` for each Virtual Router.
@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use steadfast_core::agent::{
     Agent, EventKind, InterfaceId, Link, Refused, Report, RouterConfig, RouterId, Settings, State, TrackerId, Weight,
 };
-use steadfast_core::port::drive;
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, Interval, Priority, Version, Vrid};
 use steadfast_core::wire::Discard;
 
+use super::brain::Brain;
 use super::mutant::Mutant;
 use super::port::{Frame, Hands, Input, Output, Store};
 use super::rng::Rng;
@@ -99,7 +99,9 @@ pub struct Node {
     pub parts: [Option<Part>; GROUPS],
     /// Switched on again as soon as it has ended.
     pub restart: bool,
-    agent: Option<Box<Agent<Store>>>,
+    brain: Option<Brain>,
+    /// What its clock shows beyond the world's time.
+    offset: u64,
     interfaces: [Option<InterfaceId>; LANS],
     by_router: [usize; GROUPS],
     rng: Rng,
@@ -125,7 +127,8 @@ impl Node {
             tracked: [true; GROUPS],
             parts: [const { None }; GROUPS],
             restart: false,
-            agent: None,
+            brain: None,
+            offset: 0,
             interfaces: [None; LANS],
             by_router: [0; GROUPS],
             rng,
@@ -137,7 +140,7 @@ impl Node {
 
     /// A time of the world on this node's clock.
     fn clock(&self, at: u64) -> Instant {
-        Instant::from_micros(at + self.plan.clock)
+        Instant::from_micros(at.wrapping_add(self.offset))
     }
 
     /// The state of a Virtual Router, if the node runs.
@@ -152,13 +155,13 @@ impl Node {
 
     fn view<T>(&self, group: usize, read: impl Fn(steadfast_core::agent::View<'_>) -> T) -> Option<T> {
         let part = self.parts[group].as_ref()?;
-        self.agent.as_ref()?.view(part.id).map(read)
+        self.brain.as_ref()?.view(part.id).map(read)
     }
 
     /// Adds what its Virtual Routers have counted.
     pub fn count_into(&self, tally: &mut Tally) {
         for part in self.parts.iter().flatten() {
-            let Some(view) = self.agent.as_ref().and_then(|agent| agent.view(part.id)) else { continue };
+            let Some(view) = self.brain.as_ref().and_then(|brain| brain.view(part.id)) else { continue };
             for (name, count) in view.counters.iter() {
                 *tally.entry(name).or_default() += count;
             }
@@ -183,22 +186,22 @@ impl Node {
 
     /// Switches it on: a new agent, with what its kernel still holds.
     pub fn start(&mut self, at: u64, scenario: &Scenario) {
-        let now = self.clock(at);
+        let mut brain = Brain::new(self.plan.firmware);
+        let now = brain.now(at + self.plan.clock);
+        self.offset = now.as_micros().wrapping_sub(at);
         self.power = Power::On;
         self.restart = false;
         self.life += 1;
         self.queue.clear();
         self.wake_at = u64::MAX;
-        let mut agent: Box<Agent<Store>> = Box::default();
         let startup = Duration::from_micros(self.plan.startup_delay);
-        agent.set_startup_delay(now, startup);
+        brain.set_startup_delay(now, startup);
         for lan in 0..LANS {
-            let interface = agent.add_interface().ok();
+            let interface = brain.add_interface().ok();
             self.interfaces[lan] = interface;
             let Some(interface) = interface else { continue };
             for family in [Family::V4, Family::V6] {
-                let source = Scenario::source(self.index, lan, family);
-                agent.handle_source(now, interface, family, Some(source));
+                brain.handle_source(now, interface, Scenario::source(self.index, lan, family));
             }
         }
         for (group, common) in scenario.groups.iter().enumerate() {
@@ -207,9 +210,9 @@ impl Node {
             let Some(interface) = self.interfaces[common.lan] else { continue };
             let settings = self.settings(common, member);
             let config = RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[] };
-            let id = agent.add(now, &config, self.holding[group].on).expect("the agent has room");
+            let id = brain.add(now, &config, self.holding[group].on).expect("the agent has room");
             self.by_router[id.index()] = group;
-            let tracker = member.weight.map(|weight| {
+            let tracker = brain.agent().zip(member.weight).map(|(agent, weight)| {
                 let tracker = agent.add_tracker().expect("the agent has room");
                 agent.handle_report(now, tracker, report(self.tracked[group]));
                 agent.track(now, id, tracker, Weight(weight)).expect("the agent has room");
@@ -229,14 +232,16 @@ impl Node {
                 announced: 0,
             });
         }
-        self.join(&mut agent, now, scenario);
+        if let Some(agent) = brain.agent() {
+            self.join(agent, now, scenario);
+        }
         for lan in (0..LANS).filter(|lan| self.cable[*lan]) {
             if let Some(interface) = self.interfaces[lan] {
-                agent.handle_link(now, interface, Link::Up);
+                brain.handle_link(now, interface, Link::Up);
             }
         }
-        self.compare(&agent, at, scenario);
-        self.agent = Some(agent);
+        self.compare(&brain, at, scenario);
+        self.brain = Some(brain);
         self.call(at);
     }
 
@@ -277,7 +282,11 @@ impl Node {
     pub fn stop(&mut self) {
         self.power = Power::Off;
         self.life += 1;
-        self.agent = None;
+        self.brain = None;
+        if self.plan.firmware {
+            // A board without power holds nothing.
+            self.holding = Default::default();
+        }
         self.queue.clear();
         self.wake_at = u64::MAX;
         self.parts = [const { None }; GROUPS];
@@ -293,10 +302,14 @@ impl Node {
         trace: &mut Trace,
         outbox: &mut Vec<Output>,
     ) -> Option<(usize, Broken)> {
-        let mut agent = self.agent.take()?;
-        self.run_agent(&mut agent, at, scenario, frames, trace, outbox);
-        let ended = self.power == Power::Leaving && agent.is_idle();
-        self.agent = Some(agent);
+        let mut brain = self.brain.take()?;
+        let (told, now) = (brain.now(at + self.plan.clock), self.clock(at));
+        if told != now {
+            keep(&mut self.broken, 0, Err(("clock", format!("{told:?} and not {now:?}"))));
+        }
+        self.run_brain(&mut brain, at, scenario, frames, trace, outbox);
+        let ended = self.power == Power::Leaving && brain.is_idle();
+        self.brain = Some(brain);
         if ended {
             trace.note(at, Note::Ended { node: self.index });
             self.stop();
@@ -304,9 +317,9 @@ impl Node {
         self.broken.take()
     }
 
-    fn run_agent(
+    fn run_brain(
         &mut self,
-        agent: &mut Agent<Store>,
+        brain: &mut Brain,
         at: u64,
         scenario: &Scenario,
         frames: &[Frame],
@@ -316,10 +329,10 @@ impl Node {
         // The contract: `now` is read before the queues are drained.
         let now = self.clock(at);
         if self.mutant == Mutant::ExpiresBeforeDraining {
-            self.drive(agent, at, now, scenario, trace, outbox);
+            self.drive(brain, at, now, scenario, trace, outbox);
         }
         while let Some(input) = self.queue.pop_front() {
-            self.take(agent, at, input, scenario, frames, trace);
+            self.take(brain, at, input, scenario, frames, trace, outbox);
         }
         if at < self.muted_until {
             self.wake_at = self.muted_until;
@@ -327,34 +340,36 @@ impl Node {
         }
         if self.mutant == Mutant::ForgetsPatience
             && self.plan.startup_delay == 0
-            && let Some(due) = agent.poll_at()
+            && let Some(due) = brain.poll_at()
             && due > Instant::default()
             && due < now
         {
-            self.drive(agent, at, due, scenario, trace, outbox);
+            self.drive(brain, at, due, scenario, trace, outbox);
         }
-        self.drive(agent, at, now, scenario, trace, outbox);
+        self.drive(brain, at, now, scenario, trace, outbox);
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the world lends what it has")]
     fn take(
         &mut self,
-        agent: &mut Agent<Store>,
+        brain: &mut Brain,
         at: u64,
         input: Input,
         scenario: &Scenario,
         frames: &[Frame],
         trace: &mut Trace,
+        outbox: &mut Vec<Output>,
     ) {
         let now = self.clock(at);
         let before = self.shown();
         match input {
-            Input::Frame(number) => self.hear(agent, at, now, &frames[number], trace),
+            Input::Frame(number) => self.hear(brain, at, now, &frames[number], trace),
             Input::Link(lan, up) => {
                 let Some(interface) = self.interfaces[lan] else { return };
                 let link = if up { Link::Up } else { Link::Down };
-                agent.handle_link(now, interface, link);
+                brain.handle_link(now, interface, link);
                 for part in self.parts.iter_mut().flatten() {
-                    let here = agent.view(part.id).is_some_and(|view| view.interface == interface);
+                    let here = brain.view(part.id).is_some_and(|view| view.interface == interface);
                     if here && !up {
                         part.shadow.stopped(now.as_micros());
                     }
@@ -362,12 +377,12 @@ impl Node {
             }
             Input::Done(group, acquire, generation, success) => {
                 trace.note(at, Note::Done { node: self.index, group, acquire, success });
-                let Some(part) = &mut self.parts[group] else { return };
+                let (Some(part), Some(agent)) = (&mut self.parts[group], brain.agent()) else { return };
                 part.shadow.done(generation, success);
                 agent.handle_done(now, part.id, generation, if success { Ok(()) } else { Err(Refused) });
             }
             Input::Lost(group) => {
-                let Some(part) = &mut self.parts[group] else { return };
+                let (Some(part), Some(agent)) = (&mut self.parts[group], brain.agent()) else { return };
                 part.shadow.lost();
                 agent.handle_lost(now, part.id);
             }
@@ -378,7 +393,8 @@ impl Node {
                 let Some(interface) = self.interfaces[common.lan] else { return };
                 let settings = self.settings(common, member);
                 let config = RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[] };
-                agent.reconfigure(now, id, &config).expect("it is the same Virtual Router");
+                let mut hands = Hands { node: self.index, by_router: self.by_router, scenario, outbox };
+                brain.reconfigure(now, id, &config, &mut hands).expect("it is the same Virtual Router");
                 if let Some(part) = &mut self.parts[group] {
                     // An interval that has become shorter counts from here.
                     part.spoke = at;
@@ -386,20 +402,20 @@ impl Node {
                 }
             }
             Input::Track(group, up) => {
-                let Some(part) = &mut self.parts[group] else { return };
+                let (Some(part), Some(agent)) = (&mut self.parts[group], brain.agent()) else { return };
                 let Some(tracker) = part.tracker else { return };
                 part.shadow.tracked(now.as_micros(), up);
                 agent.handle_report(now, tracker, report(up));
             }
             Input::Shutdown => {
-                agent.shutdown(now);
+                brain.shutdown(now);
                 for part in self.parts.iter_mut().flatten() {
                     part.shadow.stopped(now.as_micros());
                 }
             }
         }
         scenario.synced.carry(&mut self.parts, before, now.as_micros());
-        self.compare(agent, at, scenario);
+        self.compare(brain, at, scenario);
     }
 
     /// The state of each Virtual Router as it was last looked at.
@@ -408,13 +424,13 @@ impl Node {
     }
 
     /// Compares each Virtual Router with its judge, after an input.
-    fn compare(&mut self, agent: &Agent<Store>, at: u64, scenario: &Scenario) {
+    fn compare(&mut self, brain: &Brain, at: u64, scenario: &Scenario) {
         let now = self.clock(at);
         for (group, part) in self.parts.iter_mut().enumerate() {
             let Some(part) = part else { continue };
-            let Some(view) = agent.view(part.id) else { continue };
+            let Some(view) = brain.view(part.id) else { continue };
             part.observe(at, view.state);
-            if !scenario.synced.has(group) {
+            if !scenario.synced.has(group) && !self.plan.firmware {
                 keep(&mut self.broken, group, part.shadow.compare(now.as_micros(), view.state));
             }
         }
@@ -423,7 +439,7 @@ impl Node {
         keep_verdict(&mut self.broken, verdict);
     }
 
-    fn hear(&mut self, agent: &mut Agent<Store>, at: u64, now: Instant, frame: &Frame, trace: &mut Trace) {
+    fn hear(&mut self, brain: &mut Brain, at: u64, now: Instant, frame: &Frame, trace: &mut Trace) {
         let Some(interface) = self.interfaces[frame.lan] else { return };
         let said = frame.heard;
         let mut frame = *frame;
@@ -436,7 +452,7 @@ impl Node {
         if self.mutant == Mutant::RearmsOnReceive && active {
             self.muted_until = at + interval;
         }
-        let result = agent.handle_advertisement(now, interface, &frame.envelope, frame.payload());
+        let result = brain.hear(now, interface, &frame, part.as_ref().map(|part| part.id));
         let note = Note::Heard {
             node: self.index,
             group: frame.group,
@@ -468,10 +484,10 @@ impl Node {
         }
     }
 
-    /// Drives the agent, which is told that it is `told`.
+    /// Drives the brain, which is told that it is `told`.
     fn drive(
         &mut self,
-        agent: &mut Agent<Store>,
+        brain: &mut Brain,
         at: u64,
         told: Instant,
         scenario: &Scenario,
@@ -483,14 +499,14 @@ impl Node {
         let now = self.clock(at);
         let budget = self.plan.budget;
         let mut port = Hands { node: self.index, by_router: self.by_router, scenario, outbox };
-        let next = drive(agent, &mut port, told + haste, budget);
-        let spent = outbox.len() - first == budget;
+        let next = brain.drive(told + haste, budget, &mut port);
+        let spent = outbox.len() - first == budget || self.plan.firmware && outbox.len() > first;
         let unheard = self.queue.iter().any(|input| matches!(input, Input::Frame(_)));
         for (group, part) in self.parts.iter_mut().enumerate() {
             let Some(part) = part else { continue };
-            let Some(view) = agent.view(part.id) else { continue };
+            let Some(view) = brain.view(part.id) else { continue };
             part.observe(at, view.state);
-            if !scenario.synced.has(group) {
+            if !scenario.synced.has(group) && !self.plan.firmware {
                 keep(&mut self.broken, group, part.shadow.expired(now.as_micros(), view.state, unheard));
             }
         }
@@ -516,9 +532,11 @@ impl Node {
                 keep(&mut self.broken, 0, Err(("contract", detail)));
                 at + 20
             }
-            Some(due) => due.as_micros().saturating_sub(self.plan.clock + haste.as_micros()).max(at) + self.delay(),
+            Some(due) => {
+                due.as_micros().saturating_sub(haste.as_micros()).wrapping_sub(self.offset).max(at) + self.delay()
+            }
         };
-        if !spent {
+        if !spent && !self.plan.firmware {
             for (group, part) in self.parts.iter_mut().enumerate() {
                 if let Some(part) = part {
                     keep(&mut self.broken, group, part.shadow.drained(now.as_micros()));
@@ -535,18 +553,27 @@ impl Node {
                 trace.note(at, Note::Sent { node, group, priority });
                 let Some(part) = &mut self.parts[group] else { return };
                 part.spoke = at;
-                keep(&mut self.broken, group, part.shadow.advertised(now.as_micros(), priority));
+                let verdict = part.shadow.advertised(now.as_micros(), priority);
+                if !self.plan.firmware {
+                    keep(&mut self.broken, group, verdict);
+                }
             }
             Output::Change(group, acquire, generation) => {
                 trace.note(at, Note::Asked { node, group, acquire, generation });
                 let Some(part) = &mut self.parts[group] else { return };
                 keep(&mut self.broken, group, part.shadow.asked(acquire, generation));
             }
+            Output::Held(group, acquire) => {
+                trace.note(at, Note::Done { node, group, acquire, success: true });
+            }
             Output::Announce(group, address) => {
                 trace.note(at, Note::Announced { node, group, address });
                 let Some(part) = &mut self.parts[group] else { return };
                 part.announced += 1;
-                keep(&mut self.broken, group, part.shadow.announced());
+                let verdict = part.shadow.announced();
+                if !self.plan.firmware {
+                    keep(&mut self.broken, group, verdict);
+                }
             }
             Output::Tell(group, event) => {
                 if let EventKind::Transition { from, to, reason } = event.kind {

@@ -119,6 +119,14 @@ pub fn set_priority(payload: &mut [u8], priority: u8) {
     payload[6..8].copy_from_slice(&(!(sum as u16)).to_be_bytes());
 }
 
+/// Puts another TTL into an IPv4 header, and its checksum.
+pub fn set_ttl(header: &mut [u8], ttl: u8) {
+    header[8] = ttl;
+    header[10..12].fill(0);
+    let sum = checksum(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
 fn pseudo_header(source: IpAddr, length: usize) -> Vec<u8> {
     match source {
         IpAddr::V4(source) => {

@@ -6,15 +6,21 @@ use std::net::IpAddr;
 use steadfast_core::agent::{Agent, Event, Generation, InterfaceId, RouterId};
 use steadfast_core::port::Port;
 use steadfast_core::storage::Fixed;
-use steadfast_core::types::{Family, Priority};
+use steadfast_core::types::{Family, MacAddr, Priority};
 use steadfast_core::wire::Envelope;
 use steadfast_core::wire::advertisement::Form;
+use steadfast_core::wire::ip::{emit_frame, multicast_mac};
 
 use super::packet::{self, Heard, LONGEST};
 use super::scenario::{GROUPS, LANS, NODES, Scenario};
 
 /// The agent's tables.
 pub type Store = Fixed<GROUPS, 16, LANS, 16, GROUPS, GROUPS>;
+
+/// The MAC address of a board.
+pub const BOARD: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+/// Where all other frames come from: nobody looks at it.
+const STRANGER: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
 
 /// A payload on the wire, with what the simulator knows of it.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +57,21 @@ impl Frame {
         self
     }
 
+    /// Writes it as an Ethernet frame; its length.
+    pub fn write(&self, buffer: &mut [u8]) -> usize {
+        let Envelope { source, destination, hop_limit } = self.envelope;
+        let to = if destination.is_multicast() { multicast_mac(destination) } else { BOARD };
+        let length = emit_frame(STRANGER, Some(to), source, destination, buffer, |room| {
+            room[..self.length].copy_from_slice(self.payload());
+            Ok(self.length)
+        });
+        match source {
+            IpAddr::V4(_) => packet::set_ttl(&mut buffer[14..34], hop_limit),
+            IpAddr::V6(_) => buffer[14 + 7] = hop_limit,
+        }
+        length.expect("the buffer is long enough")
+    }
+
     /// The VRRP payload.
     pub fn payload(&self) -> &[u8] {
         &self.bytes[..self.length]
@@ -83,6 +104,8 @@ pub enum Output {
     Send(Frame),
     /// Addresses of a Virtual Router to be taken off (`false`) or put on.
     Change(usize, bool, Generation),
+    /// A board has put the addresses of a Virtual Router on, or taken them off (`false`).
+    Held(usize, bool),
     /// An announcement of one address of a Virtual Router.
     Announce(usize, usize),
     /// An event.
@@ -94,8 +117,8 @@ impl Output {
     pub fn rank(&self) -> u8 {
         match self {
             Self::Send(_) => 0,
-            Self::Change(_, false, _) => 1,
-            Self::Change(_, true, _) => 2,
+            Self::Change(_, false, _) | Self::Held(_, false) => 1,
+            Self::Change(_, true, _) | Self::Held(_, true) => 2,
             Self::Announce(..) => 3,
             Self::Tell(..) => 4,
         }

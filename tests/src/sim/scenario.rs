@@ -79,6 +79,8 @@ impl Member {
 /// A node: how good its machine is. Times are microseconds.
 #[derive(Clone, Debug)]
 pub struct NodePlan {
+    /// It is a board with firmware.
+    pub firmware: bool,
     /// What its clock shows at time zero.
     pub clock: u64,
     /// How late it gets to run, at most.
@@ -219,6 +221,15 @@ impl Scenario {
 
     /// The scenario of `seed`.
     pub fn draw(seed: u64) -> Self {
+        Self::draw_for(seed, None)
+    }
+
+    /// One of a week, with an interval of a second and something happening every five minutes.
+    pub fn week(seed: u64) -> Self {
+        Self::draw_for(seed, Some(7 * 24 * 3_600_000 * MS))
+    }
+
+    fn draw_for(seed: u64, length: Option<u64>) -> Self {
         let mut rng = Rng::new(seed);
         let lans = 1 + usize::from(rng.percent(15));
         let any_v2 = rng.percent(25);
@@ -226,6 +237,7 @@ impl Scenario {
             true => rng.pick(&[100, 100, 100, 200, 300]),
             false => rng.pick(&[1, 2, 5, 10, 10, 20, 50, 100, 100, 100, 300, 1000, 4095]),
         };
+        let base = if length.is_some() { 100 } else { base };
         let groups = groups(&mut rng, lans, any_v2);
         let unit = u64::from(base) * 10 * MS;
         let count = rng.pick(&[2, 2, 2, 3, 3, 3, 4, 5]);
@@ -239,9 +251,11 @@ impl Scenario {
 
         let longest = longest(&nodes, unit);
         let begin = nodes.iter().map(|node| node.starts_at).max().unwrap_or(0);
-        let whole_at = begin + rng.between(4, 12) * longest;
+        let whole_at = begin + length.unwrap_or(rng.between(4, 12) * longest);
         let weather = weather(&mut rng, unit);
-        let faults = faults(&mut rng, &nodes, &groups, begin / 2, whole_at, unit);
+        let few = rng.pick(&[0, 1, 2, 2, 3, 3, 4, 5, 6, 8]);
+        let count = length.map_or(few, |length| length / (300_000 * MS));
+        let faults = faults(&mut rng, &nodes, &groups, (begin / 2, whole_at), unit, count);
         let trial = rng.pick(&[
             Trial::Quiet,
             Trial::Kill,
@@ -260,6 +274,31 @@ impl Scenario {
             Self { junk, seed, groups, synced, nodes, weather, faults, whole_at, settled_at: 0, trial, trial_length };
         scenario.settled_at = whole_at + scenario.settling();
         scenario
+    }
+
+    /// The same with a board as its first node: it always has virtual MAC addresses, as then all have, nothing that
+    /// its core does not know (trackers, sync groups), nobody takes its addresses away, and its clock of 32 bits
+    /// wraps in the midst of it.
+    pub fn with_firmware(mut self) -> Self {
+        self.synced = Synced::default();
+        for group in &mut self.groups {
+            group.virtual_mac = true;
+        }
+        if let Some(board) = self.nodes.first_mut() {
+            board.firmware = true;
+            board.clock = (1 << 32) - self.settled_at / 2 % (1 << 32);
+            board.refusals = 0;
+            for member in board.members.iter_mut().flatten() {
+                *member = Member { weight: None, priority: member.base, ..*member };
+            }
+        }
+        self.faults.retain(|(_, fault)| !matches!(fault, Fault::Deface(0, _) | Fault::Track(0, ..)));
+        for (_, fault) in &mut self.faults {
+            if let Fault::Crash(0, leftovers) = fault {
+                *leftovers = false;
+            }
+        }
+        self
     }
 
     /// Time within which the rules bring order to a whole network, over all Virtual Routers. The terms:
@@ -417,6 +456,7 @@ fn node(rng: &mut Rng, groups: &[Group], unit_centiseconds: u16) -> NodePlan {
         .collect();
     NodePlan {
         clock,
+        firmware: false,
         jitter: rng.between(1, (unit / 20).clamp(50, 3 * MS)),
         budget: if rng.percent(25) { rng.between(1, 4) as usize } else { 1_000 },
         latency,
@@ -464,11 +504,10 @@ fn faults(
     rng: &mut Rng,
     nodes: &[NodePlan],
     groups: &[Group],
-    from: u64,
-    whole_at: u64,
+    (from, whole_at): (u64, u64),
     unit: u64,
+    count: u64,
 ) -> Vec<(u64, Fault)> {
-    let count = rng.pick(&[0, 1, 2, 2, 3, 3, 4, 5, 6, 8]);
     let span = whole_at - from;
     let mut faults = Vec::new();
     for _ in 0..count {

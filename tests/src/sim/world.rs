@@ -249,6 +249,7 @@ impl<'a> World<'a> {
                     self.expect(at, Coming::Announcement { node: from, group, address });
                 }
             }
+            Output::Held(group, on) => self.nodes[from].holding[group].on = on,
             Output::Tell(..) => {}
         }
     }
