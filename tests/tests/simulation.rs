@@ -106,7 +106,7 @@ fn most_broken_routers_are_caught_from_outside_alone() {
 /// can be seen from outside of it.
 #[test]
 fn firmware_keeps_the_same_rules() {
-    let count = if cfg!(debug_assertions) { 500 } else { 20_000 };
+    let count = if cfg!(debug_assertions) { 500 } else { 6_000 };
     let mode = Mode { firmware: true, ..Mode::default() };
     let result = campaign(1, count, mode);
     let hours = result.lasted as f64 / 3.6e9;
