@@ -5,6 +5,7 @@
 
 pub mod ipvsadm;
 pub mod lab;
+pub mod qemu;
 pub mod sim;
 pub mod vm;
 pub mod wire;

@@ -15,6 +15,7 @@ const INTCLEAR: usize = 0xc;
 const BAUDDIV: usize = 0x10;
 const TX_FULL: u32 = 1;
 const RX_FULL: u32 = 1 << 1;
+const RX_OVERRUN: u32 = 1 << 3;
 /// Send and receive, with an interrupt for each.
 const ENABLE: u32 = 0xf;
 /// 115,200 baud from 25 MHz.
@@ -22,7 +23,7 @@ const DIVISOR: u32 = 217;
 
 static SENT: Ring<1024> = Ring::new();
 static RECEIVED: Ring<128> = Ring::new();
-/// Bytes that did not fit into a ring.
+/// Bytes that did not fit into a ring, or came before the last one was taken.
 static LOST: AtomicU32 = AtomicU32::new(0);
 
 /// Ctrl-T asks about the board itself, whatever the console is at.
@@ -86,12 +87,16 @@ pub fn start() {
 /// Moves what has been received into its ring, and what is to be sent out of its own. Never waits.
 pub fn service() {
     UART.write(INTCLEAR, 0xf);
-    while UART.read(STATE) & RX_FULL != 0 {
-        let byte = UART.read(DATA) as u8;
-        if byte == CTRL_T {
-            ASKED.store(true, Relaxed);
-        } else if !RECEIVED.push(byte) {
-            LOST.store(LOST.load(Relaxed).saturating_add(1), Relaxed);
+    if UART.read(STATE) & RX_OVERRUN != 0 {
+        UART.write(STATE, RX_OVERRUN);
+        lose();
+    }
+    while !RECEIVED.is_full() && UART.read(STATE) & RX_FULL != 0 {
+        match UART.read(DATA) as u8 {
+            CTRL_T => ASKED.store(true, Relaxed),
+            byte => {
+                RECEIVED.push(byte);
+            }
         }
     }
     while !SENT.is_empty() && UART.read(STATE) & TX_FULL == 0 {
@@ -114,6 +119,10 @@ pub fn asked() -> bool {
 /// Bytes that were lost because nobody took them.
 pub fn lost() -> u32 {
     LOST.load(Relaxed)
+}
+
+fn lose() {
+    LOST.store(LOST.load(Relaxed).saturating_add(1), Relaxed);
 }
 
 /// Sends everything, waiting for the wire: for last words.
@@ -155,7 +164,7 @@ impl core::fmt::Write for Tail {
                 service();
             }
             if !SENT.push(byte) {
-                LOST.store(LOST.load(Relaxed).saturating_add(1), Relaxed);
+                lose();
             }
         }
         Ok(())

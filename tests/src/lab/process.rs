@@ -89,7 +89,7 @@ impl Drop for Process {
     }
 }
 
-fn cpu_ms(pid: i32) -> f64 {
+pub(crate) fn cpu_ms(pid: i32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The command name, in parentheses, may hold spaces; utime and stime are fields 14 and 15 of the whole.
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or("").split_whitespace().collect();
