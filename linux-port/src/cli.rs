@@ -31,6 +31,20 @@ pub enum Command {
     Check(CheckOptions),
     /// `status`: show a running agent's state.
     Status(StatusOptions),
+    /// `counters`: show a running agent's counters.
+    Counters {
+        /// Its control socket.
+        control: PathBuf,
+        /// The Virtual Router whose they are; `None`: all there are.
+        router: Option<String>,
+    },
+    /// `explain`: why a Virtual Router of a running agent is as it is.
+    Explain {
+        /// Its control socket.
+        control: PathBuf,
+        /// The name of the Virtual Router.
+        router: String,
+    },
     /// `reload`: have a running agent read its file again.
     Reload {
         /// Its control socket.
@@ -137,6 +151,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Some("run") => run(parser),
             Some("check") => check(parser),
             Some("status") => status(parser),
+            Some("counters") => counters(parser),
+            Some("explain") => explain(parser),
             Some("reload") => reload(parser),
             Some("server") => server(parser),
             Some("real-server") => real_server(parser),
@@ -190,6 +206,42 @@ fn status(mut parser: Parser) -> Result<Command, UsageError> {
         }
     }
     Ok(Command::Status(options))
+}
+
+fn counters(parser: Parser) -> Result<Command, UsageError> {
+    match router(parser)? {
+        None => Ok(Command::Help(help::COUNTERS)),
+        Some((control, router)) => Ok(Command::Counters { control, router }),
+    }
+}
+
+fn explain(parser: Parser) -> Result<Command, UsageError> {
+    match router(parser)? {
+        None => Ok(Command::Help(help::EXPLAIN)),
+        Some((control, Some(router))) => Ok(Command::Explain { control, router }),
+        Some((_, None)) => Err(UsageError("name the Virtual Router: `explain ROUTER`".into())),
+    }
+}
+
+/// The control socket and the Virtual Router that is named, if one is; `None` if help is asked for.
+fn router(mut parser: Parser) -> Result<Option<(PathBuf, Option<String>)>, UsageError> {
+    let (mut control, mut router) = (control::DEFAULT_PATH.into(), None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Value(name) if router.is_none() => {
+                let name = name.string()?;
+                // The request is one line.
+                if name.is_empty() || name.contains(char::is_control) {
+                    return Err(UsageError(format!("{name:?} is no name of a Virtual Router")));
+                }
+                router = Some(name);
+            }
+            Arg::Long("control") => control = parser.value()?.into(),
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Some((control, router)))
 }
 
 fn reload(mut parser: Parser) -> Result<Command, UsageError> {
@@ -325,6 +377,16 @@ mod tests {
         assert_eq!(parsed("check --json --live --strict --config=/a"), Ok(Command::Check(options)));
         let options = StatusOptions { control: "/b".into(), json: true };
         assert_eq!(parsed("status --json --control /b"), Ok(Command::Status(options)));
+        let counters = |router: Option<&str>| {
+            let router = router.map(String::from);
+            Ok(Command::Counters { control: "/b".into(), router })
+        };
+        assert_eq!(parsed("counters --control /b"), counters(None));
+        assert_eq!(parsed("counters gw --control=/b"), counters(Some("gw")));
+        assert_eq!(
+            parsed("explain --control /b gw"),
+            Ok(Command::Explain { control: "/b".into(), router: "gw".into() })
+        );
         assert_eq!(parsed("reload --control /b"), Ok(Command::Reload { control: "/b".into() }));
         let options = |action, wait, timeout| {
             let command = ServerCommand { action, service: "fwmark3".into(), server: "10.0.0.1".into() };
@@ -351,7 +413,7 @@ mod tests {
     #[test]
     fn every_command_has_its_help() {
         assert_eq!(parsed("--help"), Ok(Command::Help(help::MAIN)));
-        for command in ["run", "check", "status", "reload", "server", "real-server", "demo"] {
+        for command in ["run", "check", "status", "counters", "explain", "reload", "server", "real-server", "demo"] {
             let Ok(Command::Help(text)) = parsed(&format!("{command} --help")) else {
                 panic!("{command} has no help");
             };
@@ -367,6 +429,9 @@ mod tests {
             ("start", "there is no command \"start\"; see `steadfast --help`"),
             ("run --config", "missing argument for option '--config'; see `steadfast --help`"),
             ("run --strict", "invalid option '--strict'; see `steadfast --help`"),
+            ("explain", "name the Virtual Router: `explain ROUTER`; see `steadfast --help`"),
+            ("explain \x07", "\"\\u{7}\" is no name of a Virtual Router; see `steadfast --help`"),
+            ("counters a b", "unexpected argument \"b\"; see `steadfast --help`"),
             ("status extra", "unexpected argument \"extra\"; see `steadfast --help`"),
             ("server weight a b -1", "invalid option '-1'; see `steadfast --help`"),
             ("server weight a b x", "\"x\" is no weight; see `steadfast --help`"),

@@ -32,6 +32,8 @@ pub enum Verb {
     Status,
     /// `reload`: read the configuration file again.
     Reload,
+    /// `explain NAME`: why a Virtual Router is as it is.
+    Explain(String),
     /// `server {…}`: about one real server.
     Server(ServerCommand),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Verb {
         match self {
             Self::Status => f.write_str("status"),
             Self::Reload => f.write_str("reload"),
+            Self::Explain(router) => write!(f, "explain {router}"),
             // Strings and numbers can always be written as JSON.
             Self::Server(command) => {
                 write!(f, "server {}", serde_json::to_string(command).map_err(|_| fmt::Error)?)
@@ -56,6 +59,7 @@ impl FromStr for Verb {
         match line.split_once(' ').unwrap_or((line, "")) {
             ("status", "") => Ok(Self::Status),
             ("reload", "") => Ok(Self::Reload),
+            ("explain", router) if !router.is_empty() => Ok(Self::Explain(router.into())),
             ("server", command) => {
                 serde_json::from_str(command).map(Self::Server).map_err(|error| BadRequest::Garbled(error.to_string()))
             }
@@ -76,7 +80,7 @@ pub enum BadRequest {
 impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("unknown request; known are: status, reload, server"),
+            Self::Unknown => f.write_str("unknown request; known are: status, explain, reload, server"),
             Self::Garbled(error) => write!(f, "the request cannot be understood: {error}"),
         }
     }
@@ -96,6 +100,21 @@ impl Reloaded {
     /// The outcome of a reload, in this version's schema.
     pub fn new(applied: bool, findings: Vec<String>) -> Self {
         Self { schema: SCHEMA, applied, findings }
+    }
+}
+
+/// Why a Virtual Router is as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    schema: u32,
+    /// The lines of the explanation.
+    pub lines: Vec<String>,
+}
+
+impl Explained {
+    /// The lines of `text`, in this version's schema.
+    pub fn new(text: &str) -> Self {
+        Self { schema: SCHEMA, lines: text.lines().map(String::from).collect() }
     }
 }
 
@@ -142,6 +161,8 @@ pub enum Answer {
     Status(Snapshot),
     /// To [`Verb::Reload`].
     Reload(Reloaded),
+    /// To [`Verb::Explain`]; `None` if there is no such Virtual Router.
+    Explain(Option<Explained>),
     /// To [`Verb::Server`]: how the server is now, or why that cannot be done.
     Server(Result<ServerReport, String>),
 }
@@ -216,6 +237,7 @@ mod tests {
         let lines = [
             (Verb::Status, "status"),
             (Verb::Reload, "reload"),
+            (Verb::Explain("a router".into()), "explain a router"),
             (
                 server(command::Action::Drain),
                 r#"server {"action":"drain","service":"192.0.2.1 80","server":"10.0.0.1:80"}"#,
@@ -233,12 +255,12 @@ mod tests {
 
     #[test]
     fn other_lines_are_refused_with_a_reason() {
-        for line in ["", "stop", "status now", "status  "] {
+        for line in ["", "stop", "status now", "status  ", "explain", "explain "] {
             assert_eq!(line.parse::<Verb>(), Err(BadRequest::Unknown), "{line:?}");
         }
         for line in ["server", "server {", r#"server {"action":"shoot","service":"a","server":"b"}"#] {
             assert!(matches!(line.parse::<Verb>(), Err(BadRequest::Garbled(_))), "{line:?}");
         }
-        assert_eq!(BadRequest::Unknown.to_string(), "unknown request; known are: status, reload, server");
+        assert_eq!(BadRequest::Unknown.to_string(), "unknown request; known are: status, explain, reload, server");
     }
 }

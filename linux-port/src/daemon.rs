@@ -26,7 +26,7 @@ use steadfast_core::port::drive;
 use steadfast_core::time::{Duration, Instant};
 
 use crate::cli::{self, RunOptions};
-use crate::control::{Control, Verb};
+use crate::control::{Answer, Control, Explained, Verb};
 use crate::logging;
 use crate::netlink::Monitor;
 use crate::plan;
@@ -327,6 +327,10 @@ impl Daemon {
                     self.port.balancing.status(request, snapshot);
                 }
                 Verb::Reload => self.reloads.ask(Some(request)),
+                Verb::Explain(router) => {
+                    let explained = self.explain(now, router);
+                    request.answer(Answer::Explain(explained));
+                }
                 Verb::Server(command) => {
                     let command = command.clone();
                     self.port.balancing.server(request, command);
@@ -334,6 +338,14 @@ impl Daemon {
             }
         }
         self.control = Some(control);
+    }
+
+    fn explain(&self, now: Instant, router: &str) -> Option<Explained> {
+        let locals = self.order.iter().filter_map(|id| self.port.local(*id));
+        let local = locals.into_iter().find(|local| *local.name == *router)?;
+        let interface = self.port.interfaces.get(local.interface)?;
+        let view = self.agent.view(local.id)?;
+        Some(snapshot::explanation(&local.name, &interface.name, view, now))
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {

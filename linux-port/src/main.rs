@@ -5,18 +5,21 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use steadfast_core::text::Printable;
 use steadfast_linux::check;
 use steadfast_linux::cli::{self, CheckOptions, Command, ServerOptions, StatusOptions};
-use steadfast_linux::control::client;
+use steadfast_linux::control::client::{self, AskError};
 use steadfast_linux::daemon;
 use steadfast_linux::demo;
 use steadfast_linux::lvs::real_server;
-use steadfast_linux::status::table::table;
+use steadfast_linux::status::table;
 use steadfast_linux::timestamp::Timestamp;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os().skip(1)) {
         Ok(Command::Status(options)) => status(&options),
+        Ok(Command::Counters { control, router }) => counters(&control, router.as_deref()),
+        Ok(Command::Explain { control, router }) => explain(&control, &router),
         Ok(Command::Reload { control }) => reload(&control),
         Ok(Command::Server(options)) => server(options),
         Ok(Command::RealServer(options)) => real_server::run(&options),
@@ -54,12 +57,38 @@ fn check(options: &CheckOptions) -> ExitCode {
 fn status(options: &StatusOptions) -> ExitCode {
     match client::status(&options.control) {
         Ok((document, _)) if options.json => print(&document),
-        Ok((_, snapshot)) => print(&table(&snapshot, Timestamp::now())),
-        Err(error) => {
-            complain(format_args!("{}: {error}", options.control.display()));
-            ExitCode::FAILURE
-        }
+        Ok((_, snapshot)) => print(&table::table(&snapshot, Timestamp::now())),
+        Err(error) => refused(&options.control, &error),
     }
+}
+
+fn counters(control: &Path, router: Option<&str>) -> ExitCode {
+    let snapshot = match client::status(control) {
+        Ok((_, snapshot)) => snapshot,
+        Err(error) => return refused(control, &error),
+    };
+    table::counters(&snapshot, router).map_or_else(
+        || {
+            complain(format_args!("{}: there is no such Virtual Router", control.display()));
+            ExitCode::FAILURE
+        },
+        |text| print(&text),
+    )
+}
+
+fn explain(control: &Path, router: &str) -> ExitCode {
+    match client::explain(control, router) {
+        Ok(explained) => {
+            let lines: String = explained.lines.iter().map(|line| format!("{}\n", Printable(line))).collect();
+            print(&lines)
+        }
+        Err(error) => refused(control, &error),
+    }
+}
+
+fn refused(control: &Path, error: &AskError) -> ExitCode {
+    complain(format_args!("{}: {error}", control.display()));
+    ExitCode::FAILURE
 }
 
 fn reload(control: &Path) -> ExitCode {
@@ -74,10 +103,7 @@ fn reload(control: &Path) -> ExitCode {
                 ExitCode::from(2)
             }
         }
-        Err(error) => {
-            complain(format_args!("{}: {error}", control.display()));
-            ExitCode::FAILURE
-        }
+        Err(error) => refused(control, &error),
     }
 }
 
@@ -90,10 +116,7 @@ fn server(options: ServerOptions) -> ExitCode {
             let printed = print(&format!("{report}\n"));
             if wait && !report.is_idle() { ExitCode::from(2) } else { printed }
         }
-        Err(error) => {
-            complain(format_args!("{}: {error}", control.display()));
-            ExitCode::FAILURE
-        }
+        Err(error) => refused(&control, &error),
     }
 }
 

@@ -173,6 +173,11 @@ pub struct GlobalStatus {
 pub struct Counters(pub Vec<(Cow<'static, str>, u64)>);
 
 impl Counters {
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> + Clone {
+        self.0.iter().map(|(name, value)| (&**name, *value))
+    }
+
     /// The value of the counter `name`.
     pub fn get(&self, name: &str) -> Option<u64> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| *value)

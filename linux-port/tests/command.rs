@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::{env, fs, process, thread};
 
 use steadfast_linux::control::command::{Action, ServerCommand, ServerReport};
-use steadfast_linux::control::{Answer, Control, Reloaded, Verb};
+use steadfast_linux::control::{Answer, Control, Explained, Reloaded, Verb};
 use steadfast_linux::status::lvs::{Health, Override};
 use steadfast_linux::status::{GlobalStatus, Snapshot};
 use steadfast_linux::sys::poll::PollSet;
@@ -56,6 +56,7 @@ fn asked(control: &mut Control, command: &mut Command, applied: bool) -> Output 
     beside(control, command, |verb| match verb {
         Verb::Status => Answer::Status(Snapshot::new(Vec::new(), Vec::new(), GlobalStatus::default())),
         Verb::Reload => Answer::Reload(Reloaded::new(applied, vec!["f:1:1: warning: dubious".into()])),
+        Verb::Explain(router) => Answer::Explain((router == "gw").then(|| Explained::new("gw: active\n  \x1b[2J\n"))),
         Verb::Server(_) => Answer::Server(Err("there is no real server".into())),
     })
 }
@@ -101,7 +102,13 @@ fn a_wrong_command_line_is_one_sentence_and_64() {
 #[test]
 fn without_an_agent_status_and_reload_say_so() {
     let socket = Socket::new("nobody");
-    for command in [&["status"][..], &["reload"], &["server", "drain", "192.0.2.1 80", "10.0.0.1:80"]] {
+    for command in [
+        &["status"][..],
+        &["counters"],
+        &["explain", "gw"],
+        &["reload"],
+        &["server", "drain", "192.0.2.1 80", "10.0.0.1:80"],
+    ] {
         let nobody = steadfast(command).args(["--control", socket.text()]).output().unwrap();
         assert_eq!(nobody.status.code(), Some(1));
         assert_eq!(stderr(&nobody), format!("steadfast: {}: no agent is running there\n", socket.text()));
@@ -119,6 +126,25 @@ fn status_prints_the_document_or_tables() {
     assert_eq!(stdout(&document), expected);
     let tables = asked(&mut control, &mut steadfast(&["status", "--control", socket.text()]), true);
     assert!(stdout(&tables).starts_with("ROUTER  INTERFACE  VRID"));
+}
+
+#[test]
+fn explain_and_counters_are_about_a_router_that_there_is() {
+    let socket = Socket::new("explain");
+    let mut control = Control::start(&socket.0).unwrap();
+    let explained = asked(&mut control, &mut steadfast(&["explain", "gw", "--control", socket.text()]), true);
+    // What would speak to the terminal is escaped.
+    assert_eq!((explained.status.code(), stdout(&explained)), (Some(0), "gw: active\n  \\u{1b}[2J\n"));
+    let counters = asked(&mut control, &mut steadfast(&["counters", "--control", socket.text()]), true);
+    assert_eq!((counters.status.code(), stdout(&counters)), (Some(0), "global:\ndirector:\n"));
+    for (command, reason) in [
+        ("explain", "the agent refuses: there is no such Virtual Router"),
+        ("counters", "there is no such Virtual Router"),
+    ] {
+        let nobody = asked(&mut control, &mut steadfast(&[command, "nobody", "--control", socket.text()]), true);
+        assert_eq!((nobody.status.code(), stdout(&nobody)), (Some(1), ""));
+        assert_eq!(stderr(&nobody), format!("steadfast: {}: {reason}\n", socket.text()));
+    }
 }
 
 #[test]

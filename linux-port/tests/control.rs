@@ -15,7 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use steadfast_linux::control::client::{self, AskError};
-use steadfast_linux::control::{Answer, Control, Reloaded, Request, Verb};
+use steadfast_linux::control::{Answer, Control, Explained, Reloaded, Request, Verb};
 use steadfast_linux::status::{GlobalStatus, InterfaceStatus, Snapshot};
 use steadfast_linux::sys::poll::PollSet;
 
@@ -67,6 +67,7 @@ impl Agent {
                     let answer = match request.verb() {
                         Verb::Status => Answer::Status(snapshot(count, interfaces)),
                         Verb::Reload => Answer::Reload(Reloaded::new(false, vec!["f:1:1: error: no".into()])),
+                        Verb::Explain(router) => Answer::Explain(Some(Explained::new(router))),
                         Verb::Server(command) => Answer::Server(Err(format!("no service {:?}", command.service))),
                     };
                     request.answer(answer);
@@ -209,12 +210,12 @@ fn nonsense_is_refused_without_asking_the_agent() {
     let path = scratch.socket();
     let agent = Agent::start(&path, 1);
     for (bytes, error) in [
-        (&b"\n"[..], "unknown request; known are: status, reload, server"),
-        (b"STATUS\n", "unknown request; known are: status, reload, server"),
-        (b"status status\n", "unknown request; known are: status, reload, server"),
-        (b"\xff\xfe\x00\n", "unknown request; known are: status, reload, server"),
+        (&b"\n"[..], "unknown request; known are: status, explain, reload, server"),
+        (b"STATUS\n", "unknown request; known are: status, explain, reload, server"),
+        (b"status status\n", "unknown request; known are: status, explain, reload, server"),
+        (b"\xff\xfe\x00\n", "unknown request; known are: status, explain, reload, server"),
         (&[b'x'; 4096], "the request is too long"),
-        (&[b'\n'; 1 << 16], "unknown request; known are: status, reload, server"),
+        (&[b'\n'; 1 << 16], "unknown request; known are: status, explain, reload, server"),
     ] {
         let answer = read_all(&mut connect(&path, bytes));
         assert_eq!(answer, format!("{{\"schema\":1,\"error\":\"{error}\"}}\n"));

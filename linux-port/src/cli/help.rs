@@ -9,6 +9,8 @@ Commands:
   run           Be the agent, in the foreground
   check         Say what is wrong with a configuration file
   status        Show the state of a running agent
+  counters      Show what a running agent has counted
+  explain       Say why a Virtual Router is in its state, and what would change that
   reload        Have a running agent read its configuration again
   server        Drain, enable or weigh a real server of a running agent
   real-server   Be a real server of LVS-DR: hold virtual addresses in silence
@@ -73,6 +75,34 @@ Options:
   -h, --help           Print this help
 
 Exit status: 0, or 1 if no agent answers.
+";
+
+pub(super) const COUNTERS: &str = "\
+Usage: steadfast counters [ROUTER] [OPTION]...
+
+Shows all counters of the agent that runs here, those that stand at 0 too, or only those
+of one Virtual Router. The names are those of RFC 8347 where it has one.
+
+Options:
+      --control PATH   Its control socket; default: /run/steadfast/control.sock
+  -h, --help           Print this help
+
+Exit status: 0, or 1 if no agent answers or it has no such Virtual Router.
+";
+
+pub(super) const EXPLAIN: &str = "\
+Usage: steadfast explain ROUTER [OPTION]...
+
+Says why a Virtual Router (by its vrrp_instance name) is in its state, how its priority
+comes about and which tracker would change what, whom it has heard, when it would take
+over or to whom it yields, and what its timers are made of.
+
+Options:
+      --control PATH   The agent's control socket; default:
+                       /run/steadfast/control.sock
+  -h, --help           Print this help
+
+Exit status: 0, or 1 if no agent answers or it has no such Virtual Router.
 ";
 
 pub(super) const RELOAD: &str = "\

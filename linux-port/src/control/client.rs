@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::command::{Action, ServerCommand, ServerReport};
-use super::{Failure, Reloaded, Verb};
+use super::{Explained, Failure, Reloaded, Verb};
 use crate::status::{SCHEMA, Snapshot};
 
 /// How long one request may take, from connecting to the last byte.
@@ -79,6 +79,14 @@ pub fn status(path: &Path) -> Result<(String, Snapshot), AskError> {
 /// See [`AskError`].
 pub fn reload(path: &Path) -> Result<Reloaded, AskError> {
     ask(path, &Verb::Reload).map(|(_, reloaded)| reloaded)
+}
+
+/// Why a Virtual Router of the agent at `path` is as it is.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn explain(path: &Path, router: &str) -> Result<Explained, AskError> {
+    ask(path, &Verb::Explain(router.into())).map(|(_, explained)| explained)
 }
 
 /// Has the agent at `path` do something about a real server.

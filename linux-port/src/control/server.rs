@@ -206,6 +206,8 @@ impl Server {
             let answer = match &answer {
                 Some(Answer::Status(snapshot)) => document(snapshot),
                 Some(Answer::Reload(reloaded)) => document(reloaded),
+                Some(Answer::Explain(Some(explained))) => document(explained),
+                Some(Answer::Explain(None)) => failure("there is no such Virtual Router"),
                 Some(Answer::Server(Ok(report))) => document(report),
                 Some(Answer::Server(Err(problem))) => failure(problem),
                 None => failure("the agent cannot answer this now"),

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use steadfast_core::agent::{State, View};
+use steadfast_core::text::Explanation;
 use steadfast_core::time::Instant;
 
+use crate::control::Explained;
 use crate::status;
 use crate::timestamp::Timestamp;
 
@@ -41,6 +43,13 @@ pub(super) fn router(
         }),
         counters: view.counters.iter().collect(),
     }
+}
+
+/// Why a Virtual Router is as it is.
+pub(super) fn explanation(name: &str, interface: &str, view: View<'_>, now: Instant) -> Explained {
+    // Nothing is tracked on Linux yet.
+    let explanation = Explanation { name, interface, view, now, trackers: &|_| None };
+    Explained::new(&explanation.to_string())
 }
 
 fn state(state: State) -> status::State {

@@ -1,59 +1,32 @@
-//! The status document as tables for people.
+//! The status document as text for people, in the words that the core has for every port.
 
 mod lvs;
 
 use std::fmt::Write;
-use std::net::IpAddr;
-use std::time::Duration;
 
-use super::{Counters, Family, Snapshot};
+use steadfast_core::text::{Age, Cell, CounterLine, InterfaceRow, Line, MovedCounters, Printable, RouterRow, widen};
+use steadfast_core::time::Duration;
+
+use super::{Counters, Family, RouterStatus, Snapshot, State};
 use crate::timestamp::Timestamp;
 
 /// The whole document in lines of text; `now` is what ages are counted from. Only counters that moved are
 /// shown.
 pub fn table(snapshot: &Snapshot, now: Timestamp) -> String {
     let mut out = String::new();
-    let mut routers = vec![
-        ["ROUTER", "INTERFACE", "VRID", "FAMILY", "STATE", "PRIORITY", "ACTIVE", "SINCE", "REASON", "ADDRESSES"]
-            .map(String::from),
-    ];
-    for router in &snapshot.routers {
-        let priority = if router.priority == router.effective_priority {
-            router.priority.to_string()
-        } else {
-            format!("{} ({})", router.effective_priority, router.priority)
-        };
-        let family = match router.family {
-            Family::Ipv4 => "ipv4",
-            Family::Ipv6 => "ipv6",
-        };
-        let transition = router.last_transition.as_ref();
-        routers.push([
-            router.name.to_string(),
-            router.interface.to_string(),
-            router.vrid.to_string(),
-            format!("{family} v{}", router.version),
-            router.state.to_string(),
-            priority,
-            address(router.active_address),
-            transition.map_or("-".into(), |transition| age(now.since(transition.at))),
-            transition.map_or("-".into(), |transition| transition.reason.to_string()),
-            router.addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" "),
-        ]);
-    }
-    columns(&mut out, &routers);
+    let routers: Vec<_> = snapshot.routers.iter().map(|router| router_row(router, now)).collect();
+    let cells: Vec<_> = [RouterRow::HEAD].into_iter().chain(routers.iter().map(RouterRow::cells)).collect();
+    lines(&mut out, &cells);
 
     out.push('\n');
-    let mut interfaces = vec![["INTERFACE", "LINK", "IPV4 SOURCE", "IPV6 SOURCE"].map(String::from)];
-    for interface in &snapshot.interfaces {
-        interfaces.push([
-            interface.name.to_string(),
-            if interface.up { "up" } else { "down" }.into(),
-            address(interface.ipv4_source),
-            address(interface.ipv6_source),
-        ]);
-    }
-    columns(&mut out, &interfaces);
+    let interfaces = snapshot.interfaces.iter().map(|interface| InterfaceRow {
+        name: &interface.name,
+        up: interface.up,
+        ipv4_source: interface.ipv4_source,
+        ipv6_source: interface.ipv6_source,
+    });
+    let cells: Vec<_> = [InterfaceRow::HEAD].into_iter().chain(interfaces.map(|row| row.cells())).collect();
+    lines(&mut out, &cells);
 
     if !snapshot.services.is_empty() {
         out.push('\n');
@@ -61,68 +34,81 @@ pub fn table(snapshot: &Snapshot, now: Timestamp) -> String {
     }
 
     out.push('\n');
-    for router in &snapshot.routers {
-        counters(&mut out, &router.name, &router.counters);
+    for (name, counters) in counted(snapshot) {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{}", MovedCounters { name, counters: counters.iter() });
     }
-    counters(&mut out, "global", &snapshot.global.counters);
-    counters(&mut out, "director", &snapshot.director.counters);
     out
 }
 
-fn address(address: Option<IpAddr>) -> String {
-    address.map_or("-".into(), |address| address.to_string())
+/// The counters of the Virtual Router of this name, or all there are; `None` if there is no such router.
+pub fn counters(snapshot: &Snapshot, router: Option<&str>) -> Option<String> {
+    let mut out = String::new();
+    let routers = snapshot.routers.iter().filter(|known| router.is_none_or(|name| *known.name == *name));
+    let mut shown: Vec<_> = routers.map(|router| (&*router.name, &router.counters)).collect();
+    if router.is_none() {
+        shown = counted(snapshot).collect();
+    }
+    for (name, counters) in &shown {
+        let _ = writeln!(out, "{}:", Printable(name));
+        for (name, value) in counters.iter() {
+            let _ = write!(out, "{}", CounterLine { name, value });
+        }
+    }
+    (router.is_none() || !shown.is_empty()).then_some(out)
 }
 
-/// The largest two units of a span of time: `3m 12s`.
-fn age(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
-        (0, ..) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
+/// What has counters, and what it is called.
+fn counted(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Counters)> {
+    let routers = snapshot.routers.iter().map(|router| (&*router.name, &router.counters));
+    routers.chain([("global", &snapshot.global.counters), ("director", &snapshot.director.counters)])
+}
+
+fn router_row(router: &RouterStatus, now: Timestamp) -> RouterRow<'_> {
+    RouterRow {
+        name: &router.name,
+        interface: &router.interface,
+        vrid: router.vrid,
+        family: match router.family {
+            Family::Ipv4 => steadfast_core::types::Family::V4,
+            Family::Ipv6 => steadfast_core::types::Family::V6,
+        },
+        version: router.version,
+        state: match router.state {
+            State::Initialize => steadfast_core::agent::State::Initialize,
+            State::Backup => steadfast_core::agent::State::Backup,
+            State::Active => steadfast_core::agent::State::Active,
+        },
+        priority: router.priority,
+        effective_priority: router.effective_priority,
+        active_address: router.active_address,
+        last_transition: router.last_transition.as_ref().map(|last| (since(last.at, now), &*last.reason)),
+        addresses: &router.addresses,
+        excluded: &[],
     }
+}
+
+fn since(then: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(now.since(then).as_micros()).unwrap_or(u64::MAX))
+}
+
+/// The largest two units of the time that has passed: `3m 12s`.
+fn age(then: Timestamp, now: Timestamp) -> String {
+    Age(since(then, now)).to_string()
 }
 
 /// Rows under their heads, each column as wide as its widest cell.
 fn columns<const N: usize>(out: &mut String, rows: &[[String; N]]) {
-    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    let cells: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| Cell::Text(cell))).collect();
+    lines(out, &cells);
+}
+
+fn lines<const N: usize>(out: &mut String, rows: &[[Cell<'_>; N]]) {
     let mut widths = [0; N];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
+    rows.iter().for_each(|row| widen(&mut widths, row));
+    for cells in rows {
+        let _ = write!(out, "{}", Line { widths: &widths, cells });
     }
-    for row in &rows {
-        let mut line = String::new();
-        for (width, cell) in widths.iter().zip(row) {
-            // Writing to a String cannot fail.
-            let _ = write!(line, "{cell:width$}  ");
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-}
-
-fn counters(out: &mut String, of: &str, counters: &Counters) {
-    let moved: Vec<_> =
-        counters.0.iter().filter(|(_, value)| *value > 0).map(|(name, value)| format!("{name} {value}")).collect();
-    if !moved.is_empty() {
-        let _ = writeln!(out, "{}: {}", printable(of), printable(&moved.join(", ")));
-    }
-}
-
-/// Names come from a configuration file: what would speak to the terminal is escaped.
-fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, character| {
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-        out
-    })
 }
 
 #[cfg(test)]
@@ -157,9 +143,13 @@ global: checksum-errors 1
     }
 
     #[test]
-    fn ages() {
-        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m 0s"), (3_700, "1h 1m"), (90_000, "1d 1h")] {
-            assert_eq!(age(Duration::from_secs(seconds)), text);
-        }
+    fn counters_of_one_or_of_all() {
+        let mut snapshot = example();
+        let gw = "gw:\n  master-transitions 0\n  advertisement-rcvd 7\n";
+        assert_eq!(counters(&snapshot, Some("gw")).unwrap(), gw);
+        assert_eq!(counters(&snapshot, Some("global")), None);
+        assert_eq!(counters(&snapshot, None).unwrap(), format!("{gw}global:\n  checksum-errors 1\ndirector:\n"));
+        snapshot.routers.clear();
+        assert_eq!(counters(&snapshot, Some("gw")), None);
     }
 }

@@ -4,7 +4,9 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
-use super::{age, columns, printable};
+use steadfast_core::text::Printable;
+
+use super::{age, columns};
 use crate::status::Family;
 use crate::status::lvs::{Forwarding, Health, Override, Protocol, ServerStatus, ServiceStatus};
 use crate::timestamp::Timestamp;
@@ -40,8 +42,8 @@ pub(super) fn services(out: &mut String, services: &[ServiceStatus], now: Timest
     };
     line(out);
     for service in services {
-        out.push_str(&printable(&title(service)));
-        out.push('\n');
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{}", Printable(&title(service)));
         for _ in &service.servers {
             line(out);
         }
@@ -63,7 +65,6 @@ fn title(service: &ServiceStatus) -> String {
     };
     let mut title = format!("{protocol} {} {}", address.or(mark).unwrap_or_default(), service.scheduler);
     if !service.flags.is_empty() {
-        // Writing to a String cannot fail.
         let _ = write!(title, " ({})", service.flags.join(","));
     }
     if let Some(timeout) = service.persistence_timeout_s {
@@ -114,7 +115,7 @@ fn row(server: &ServerStatus, now: Timestamp) -> [String; 9] {
         server.active_connections.to_string(),
         server.inactive_connections.to_string(),
         health.into(),
-        server.last_check.map_or("-".into(), |at| age(now.since(at))),
+        server.last_check.map_or("-".into(), |at| age(at, now)),
         decree,
         server.reason.clone().unwrap_or_default(),
     ]
