@@ -59,35 +59,58 @@ pub struct Config<'a> {
     text: &'a str,
     /// What `global_defs` says.
     pub globals: Globals<'a>,
+    has_instances: bool,
+    has_groups: bool,
 }
 
 impl<'a> Config<'a> {
     /// Reads all but the insides of the instances and sync groups, and reports everything that is wrong there. A wrong
     /// value in `global_defs` is a warning, and the default is used.
     pub fn parse(text: &'a str, report: &mut dyn FnMut(Diagnostic<'a>)) -> Self {
+        Self::parse_noting(text, report, &mut |_| {})
+    }
+
+    /// As [`parse`](Self::parse); hands each statement of the file to `note`, for a port that reads some of them itself
+    /// and need not walk a long file once more.
+    pub fn parse_noting(
+        text: &'a str,
+        report: &mut dyn FnMut(Diagnostic<'a>),
+        note: &mut dyn FnMut(Statement<'a>),
+    ) -> Self {
         let mut log = Log::new(report);
         let mut globals = Globals::default();
+        let (mut has_instances, mut has_groups) = (false, false);
         let mut file = Block::file(text);
         while let Some(statement) = file.next(&mut |diagnostic| log.add(diagnostic)) {
-            let Some(keyword) = known(Vocabulary::File, &statement, &mut log) else { continue };
-            if keyword == "global_defs" {
-                value::no_more(&statement, statement.words, &mut log);
-                if let Some(body) = statement.body {
-                    globals.read(body, &mut log);
+            note(statement);
+            match known(Vocabulary::File, &statement, &mut log) {
+                Some("global_defs") => {
+                    value::no_more(&statement, statement.words, &mut log);
+                    if let Some(body) = statement.body {
+                        globals.read(body, &mut log);
+                    }
                 }
+                Some("vrrp_instance") => has_instances = true,
+                Some("vrrp_sync_group") => has_groups = true,
+                _ => {}
             }
         }
-        Self { text, globals }
+        Self { text, globals, has_instances, has_groups }
     }
 
     /// The instances of the file, in its order.
     pub fn instances(&self) -> Instances<'a> {
-        Instances { file: Block::file(self.text), globals: self.globals }
+        Instances { file: self.file_with(self.has_instances), globals: self.globals }
     }
 
     /// The sync groups of the file, in its order.
     pub fn sync_groups(&self) -> SyncGroups<'a> {
-        SyncGroups { file: Block::file(self.text) }
+        SyncGroups { file: self.file_with(self.has_groups) }
+    }
+
+    /// The file, if it has what is looked for: a long one is not read in vain.
+    fn file_with(&self, there: bool) -> Block<'a> {
+        Block::file(if there { self.text } else { "" })
     }
 }
 

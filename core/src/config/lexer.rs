@@ -68,6 +68,17 @@ pub struct Token<'a> {
     pub kind: Kind<'a>,
 }
 
+/// What stands at the end of a [simple line](Lexer::simple_line).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineEnd {
+    /// Nothing: it was read with its end.
+    EndOfLine,
+    /// `{`; what follows it was not read.
+    Open,
+    /// `}`, which is all that there is on the line so far; what follows it was not read.
+    Close,
+}
+
 /// A position in the text, from which tokens are read. It is small and can be copied to come back later.
 #[derive(Clone, Copy, Debug)]
 pub struct Lexer<'a> {
@@ -93,6 +104,7 @@ impl<'a> Lexer<'a> {
     /// Reads the next token. Each call that does not return [`Kind::End`] reads at least one byte.
     pub fn next_token(&mut self, quoting: Quoting) -> Token<'a> {
         loop {
+            self.pass(BLANK);
             let place = self.place;
             let kind = match self.peek() {
                 None => Kind::End,
@@ -124,6 +136,42 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Reads on to the end of the line or the next brace, if there is nothing but words and blanks before it: then they
+    /// are the same however they are quoted, and much sooner read at once than by tokens. The first word, which may be
+    /// empty, and what ends it. Otherwise, or beyond so many columns as `most`, nothing is read.
+    pub(super) fn simple_line(&mut self, most: u32) -> Option<(&'a str, LineEnd)> {
+        let bytes = self.text.as_bytes();
+        let begin = self.past(self.offset, BLANK);
+        let behind = self.past(begin, ORDINARY);
+        let end = self.past(behind, BLANK | ORDINARY);
+        let length = end.saturating_sub(self.offset);
+        let column = self.place.column.saturating_add(u32::try_from(length).ok()?);
+        if column > most {
+            return None;
+        }
+        let word = self.text.get(begin..behind)?;
+        let last = bytes.get(..end)?.last().copied().unwrap_or(b'\n');
+        let kind = match bytes.get(end)? {
+            b'\n' => LineEnd::EndOfLine,
+            // Not in the midst of a word, to which it would belong.
+            b'{' if is_blank(last) && length > 0 => LineEnd::Open,
+            b'}' if word.is_empty() => LineEnd::Close,
+            _ => return None,
+        };
+        self.offset = end.saturating_add(1);
+        self.place = match kind {
+            LineEnd::EndOfLine => Place { line: self.place.line.saturating_add(1), column: 1 },
+            LineEnd::Open | LineEnd::Close => Place { column: column.saturating_add(1), ..self.place },
+        };
+        Some((word, kind))
+    }
+
+    /// Whether something other than a brace, a comment or a quoted word begins here, or behind blanks.
+    pub(super) fn is_at_word(&mut self) -> bool {
+        self.pass(BLANK);
+        self.peek().is_some_and(|byte| kind(byte) == ORDINARY)
+    }
+
     /// Skips what is left of the line, but not its end.
     pub fn skip_line(&mut self) {
         while self.peek().is_some_and(|byte| byte != b'\n') {
@@ -152,6 +200,22 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Reads bytes while they are of one of these kinds.
+    fn pass(&mut self, kinds: u8) {
+        let end = self.past(self.offset, kinds);
+        let count = end.saturating_sub(self.offset);
+        self.offset = end;
+        self.place.column = self.place.column.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// Where the bytes end that begin at `offset` and are of one of these kinds.
+    fn past(&self, mut offset: usize, kinds: u8) -> usize {
+        while self.text.as_bytes().get(offset).is_some_and(|&byte| kind(byte) & kinds != 0) {
+            offset = offset.saturating_add(1);
+        }
+        offset
+    }
+
     /// The text from `start` to the next byte to be read.
     fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.offset).unwrap_or("")
@@ -177,7 +241,9 @@ impl<'a> Lexer<'a> {
     fn plain_word(&mut self) -> Kind<'a> {
         let start = self.offset;
         let mut nested = 0_u32;
-        while let Some(byte) = self.peek() {
+        loop {
+            self.pass(ORDINARY);
+            let Some(byte) = self.peek() else { break };
             if is_blank(byte) || matches!(byte, b'\n' | b'#' | b'!' | b'"') || self.is_outer_brace(byte, &mut nested) {
                 break;
             }
@@ -190,7 +256,9 @@ impl<'a> Lexer<'a> {
         let start = self.offset;
         let mut nested = 0_u32;
         let mut quote = None;
-        while let Some(byte) = self.peek() {
+        loop {
+            self.pass(ORDINARY);
+            let Some(byte) = self.peek() else { break };
             match (quote, byte) {
                 (_, b'\n') => break,
                 // The escaped character is read below, unless the line ends here.
@@ -228,8 +296,34 @@ impl<'a> Lexer<'a> {
     }
 }
 
+/// The kinds of most bytes, all of them ASCII, and none the end of a line.
+const BLANK: u8 = 1;
+/// A part of a word wherever it stands, and of however quoted a one: not all of these, but nearly.
+const ORDINARY: u8 = 2;
+
+/// The kind of each byte; 0 for all others.
+static KINDS: [u8; 256] = {
+    let mut kinds = [0; 256];
+    let mut rest: &mut [u8] = &mut kinds;
+    let mut byte = 0_u8;
+    while let [kind, after @ ..] = rest {
+        *kind = match byte {
+            b' ' | b'\t' | b'\r' | 0x0b | 0x0c => BLANK,
+            b'('..=b'[' | b']'..=b'z' => ORDINARY,
+            _ => 0,
+        };
+        byte = byte.wrapping_add(1);
+        rest = after;
+    }
+    kinds
+};
+
+fn kind(byte: u8) -> u8 {
+    KINDS.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
 fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | 0x0b | 0x0c)
+    kind(byte) == BLANK
 }
 
 /// The characters that a [shell-like](Quoting::Shell) word stands for: quotes removed, escapes replaced

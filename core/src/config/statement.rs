@@ -7,7 +7,7 @@
 
 use super::diagnostic::{Diagnostic, Message, Severity};
 use super::keywords;
-use super::lexer::{Kind, Lexer, Place, Quoting};
+use super::lexer::{Kind, Lexer, LineEnd, Place, Quoting};
 
 /// The longest line that keepalived reads, in characters.
 pub const LINE_MAX: u32 = 1024;
@@ -103,6 +103,18 @@ impl<'a> Block<'a> {
     fn statement(&mut self, keyword: Word<'a>, report: &mut dyn FnMut(Diagnostic<'a>)) -> Statement<'a> {
         let quoting = keywords::quoting(keyword.text);
         let words = Words { lexer: self.lexer, quoting };
+        let mut ahead = self.lexer;
+        match ahead.simple_line(LINE_MAX) {
+            Some((_, LineEnd::EndOfLine)) => {
+                self.lexer = ahead;
+                return self.at_end_of_line(keyword, words, report);
+            }
+            Some((_, LineEnd::Open)) => {
+                self.lexer = ahead;
+                return self.with_body(keyword, words, report);
+            }
+            Some((_, LineEnd::Close)) | None => {}
+        }
         let mut too_long = false;
         loop {
             let before = self.lexer;
@@ -120,23 +132,29 @@ impl<'a> Block<'a> {
                 Kind::Open => return self.with_body(keyword, words, report),
                 Kind::Close => {
                     self.lexer = before;
-                    break;
+                    return Statement { keyword, words, body: None, closed: true };
                 }
-                Kind::EndOfLine | Kind::End => {
-                    // The `{` may stand on a later line.
-                    let mut ahead = self.lexer;
-                    loop {
-                        match ahead.next_token(Quoting::Plain).kind {
-                            Kind::EndOfLine => {}
-                            Kind::Open => {
-                                self.lexer = ahead;
-                                return self.with_body(keyword, words, report);
-                            }
-                            _ => break,
-                        }
-                    }
-                    break;
+                Kind::EndOfLine | Kind::End => return self.at_end_of_line(keyword, words, report),
+            }
+        }
+    }
+
+    /// The statement whose line has just been read: its `{` may stand on a later one.
+    fn at_end_of_line(
+        &mut self,
+        keyword: Word<'a>,
+        words: Words<'a>,
+        report: &mut dyn FnMut(Diagnostic<'a>),
+    ) -> Statement<'a> {
+        let mut ahead = self.lexer;
+        while !ahead.is_at_word() {
+            match ahead.next_token(Quoting::Plain).kind {
+                Kind::EndOfLine => {}
+                Kind::Open => {
+                    self.lexer = ahead;
+                    return self.with_body(keyword, words, report);
                 }
+                _ => break,
             }
         }
         Statement { keyword, words, body: None, closed: true }
@@ -167,6 +185,22 @@ fn skip(mut lexer: Lexer<'_>) -> (Lexer<'_>, bool) {
     let mut quoting = None;
     loop {
         let before = lexer;
+        if quoting.is_none()
+            && let Some((word, end)) = lexer.simple_line(LINE_MAX)
+        {
+            match end {
+                _ if keywords::begins_file_block(word) => return (before, false),
+                LineEnd::EndOfLine => {}
+                LineEnd::Open => depth = depth.saturating_add(1),
+                LineEnd::Close => {
+                    depth = depth.saturating_sub(1);
+                    if depth == 0 {
+                        return (lexer, true);
+                    }
+                }
+            }
+            continue;
+        }
         match lexer.next_token(quoting.unwrap_or(Quoting::Plain)).kind {
             Kind::Word(word) => {
                 if quoting.is_none() {
