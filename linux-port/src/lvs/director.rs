@@ -10,6 +10,7 @@ mod kernel;
 mod notices;
 mod presence;
 mod questions;
+mod sockets;
 mod sync;
 
 use std::collections::HashSet;

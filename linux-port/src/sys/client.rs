@@ -91,18 +91,37 @@ pub fn connect(kind: Kind, target: SocketAddr, route: Route<'_>) -> Result<Owned
     }
     // ICMP has no ports: raw IPv6 sockets refuse one.
     let target = if kind == Kind::Echo { without_port(target) } else { target };
+    connect_again(socket.as_fd(), target).map(|()| socket)
+}
+
+/// Begins to connect a socket that is not connected, or no longer (see [`disconnect`]); otherwise like [`connect`].
+///
+/// # Errors
+/// What the kernel says at once, see [`Failure`].
+pub fn connect_again(fd: BorrowedFd<'_>, target: SocketAddr) -> Result<(), Failure> {
     let (address, length) = Address::of(target);
     // SAFETY: the address is valid for the length given, during the call.
-    let result = super::check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) });
+    let result = super::check(unsafe { libc::connect(fd.as_raw_fd(), (&raw const address).cast(), length) });
     match result {
-        Ok(_) => Ok(socket),
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(socket),
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         Err(error) => {
             let here = [libc::EADDRNOTAVAIL, libc::EAGAIN, libc::ENOBUFS, libc::ENOMEM];
             let here = error.raw_os_error().is_some_and(|code| here.contains(&code));
             Err(if here { Failure::Here(error) } else { Failure::There(error) })
         }
     }
+}
+
+/// Resets the connection of a socket, which may be connected again.
+///
+/// # Errors
+/// Of the system.
+pub fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let nowhere = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let length = size_of_val(&nowhere) as libc::socklen_t;
+    // SAFETY: the address is valid for the length given, during the call.
+    super::check(unsafe { libc::connect(fd.as_raw_fd(), &raw const nowhere, length) }).map(drop)
 }
 
 /// Sends on a connected socket; how much was taken, `None` if there is no room now.

@@ -20,8 +20,8 @@ pub struct Interest(u32);
 impl Interest {
     /// Readable, again and again until it has been read.
     pub const READABLE: Self = Self(libc::EPOLLIN as u32);
-    /// Each time that room to write appears, as when a connection is there; nothing about reading.
-    pub const WRITABLE_ONCE: Self = Self(libc::EPOLLOUT as u32 | libc::EPOLLET as u32);
+    /// Once, and then nothing until it is changed: that a connection is there, or is not to be had.
+    pub const CONNECTION: Self = Self(libc::EPOLLOUT as u32 | libc::EPOLLONESHOT as u32);
     /// Each time that something arrives: once per change, so that whoever does not read to the end has to remember it.
     pub const ARRIVALS: Self = Self(libc::EPOLLIN as u32 | libc::EPOLLET as u32);
     /// Each time that something arrives or room to write appears: once per change, so that whoever does not read or
@@ -83,10 +83,18 @@ impl Epoll {
 
     /// Waits for `fd` from now on, until it is closed.
     pub fn add(&self, fd: BorrowedFd<'_>, interest: Interest, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, interest, token)
+    }
+
+    /// Waits for something else of `fd`, which was added before.
+    pub fn change(&self, fd: BorrowedFd<'_>, interest: Interest, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, interest, token)
+    }
+
+    fn control(&self, what: libc::c_int, fd: BorrowedFd<'_>, interest: Interest, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: interest.0, u64: token };
         // SAFETY: both descriptors are open, and the event is valid during the call, which only reads it.
-        let result =
-            unsafe { libc::epoll_ctl(self.0.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) };
+        let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), what, fd.as_raw_fd(), &raw mut event) };
         super::check(result).map(drop)
     }
 

@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use steadfast_core::time::{Duration, Instant};
 
+use super::sockets::Sockets;
 use crate::lvs::plan::Check;
 use crate::lvs::probe::{self, Dialogue, Transport};
 use crate::lvs::verdict::Verdict;
@@ -24,6 +26,8 @@ const TURNS: usize = 16;
 /// What is under way.
 pub(super) struct Attempt {
     socket: OwnedFd,
+    /// Whether the socket is one of [`Sockets`].
+    lent: bool,
     stage: Stage,
     dialogue: Option<Box<dyn Dialogue>>,
     /// How long each stage may take.
@@ -67,19 +71,33 @@ impl Attempt {
         transport: Transport,
         dialogue: Option<Box<dyn Dialogue>>,
         epoll: &Epoll,
+        sockets: &mut Sockets,
         token: u64,
     ) -> Result<Self, Failure> {
+        let limit = check.timing.connect_timeout;
+        let deadline = now + limit;
+        let anyhow = check.source.is_none() && check.interface.is_none() && check.mark == 0;
+        if transport == Transport::Connect && anyhow {
+            let socket = sockets.connect(check.target, epoll, token)?;
+            return Ok(Self { socket, lent: true, stage: Stage::Connecting, dialogue: None, limit, deadline });
+        }
         let route = Route { source: check.source, interface: check.interface.as_deref(), mark: check.mark };
         let (kind, stage, interest) = match transport {
             Transport::Datagram => (Kind::Datagram, Stage::Datagram, Interest::ARRIVALS),
             Transport::Echo => (Kind::Echo, Stage::Datagram, Interest::ARRIVALS),
             Transport::Stream => (Kind::Stream, Stage::Connecting, Interest::CHANGES),
-            _ => (Kind::Stream, Stage::Connecting, Interest::WRITABLE_ONCE),
+            _ => (Kind::Stream, Stage::Connecting, Interest::CONNECTION),
         };
         let socket = client::connect(kind, check.target, route)?;
         epoll.add(socket.as_fd(), interest, token)?;
-        let limit = check.timing.connect_timeout;
-        Ok(Self { socket, stage, dialogue, limit, deadline: now + limit })
+        Ok(Self { socket, lent: false, stage, dialogue, limit, deadline })
+    }
+
+    /// The attempt is over, and its connection was there: its socket goes back to where it came from.
+    pub(super) fn give_back(self, target: SocketAddr, sockets: &mut Sockets) {
+        if self.lent {
+            sockets.take_back(self.socket, target);
+        }
     }
 
     /// Whether something is to be sent before anything can happen: there is no connection to wait for.

@@ -15,6 +15,7 @@ use log::debug;
 use steadfast_core::time::{Duration, Instant};
 
 use super::attempt::{self, Attempt, Buffer, Step, describe};
+use super::sockets::Sockets;
 use crate::lvs::plan::{Check, CheckKind};
 use crate::lvs::probe::{self, TlsContext, Transport};
 use crate::lvs::process::{Ended, ProgramId, Programs};
@@ -111,6 +112,7 @@ pub(super) struct Checks {
     again: Vec<(usize, u32)>,
     read_on_at: Instant,
     buffer: Buffer,
+    sockets: Sockets,
     random: RandomState,
     drawn: u64,
     pub(super) said: Vec<Said>,
@@ -140,6 +142,7 @@ impl Checks {
             again: Vec::new(),
             read_on_at: Instant::default(),
             buffer: attempt::buffer(),
+            sockets: Sockets::default(),
             random: RandomState::new(),
             drawn: 0,
             said: Vec::new(),
@@ -363,7 +366,7 @@ impl Checks {
                     Err(why) => return self.finish(now, epoll, slot, Verdict::Down(why.into())),
                 };
                 let token = token(slot, checker.serial);
-                match Attempt::begin(now, &plan, transport, dialogue, epoll, token) {
+                match Attempt::begin(now, &plan, transport, dialogue, epoll, &mut self.sockets, token) {
                     Ok(attempt) => {
                         let speaks_first = attempt.speaks_first();
                         checker.state = State::Attempt(attempt);
@@ -402,8 +405,12 @@ impl Checks {
     /// The attempt, or its round, has ended like this.
     fn finish(&mut self, now: Instant, epoll: &Epoll, slot: usize, verdict: Verdict) {
         let Some(checker) = self.list.get_mut(slot).and_then(Option::as_mut) else { return };
-        // Closes the socket, and with it every event that it may still have.
-        checker.state = State::Idle;
+        // Closes the socket, and with it every event that it may still have; or it has none until it is used again.
+        if let State::Attempt(attempt) = std::mem::replace(&mut checker.state, State::Idle)
+            && verdict == Verdict::Up
+        {
+            attempt.give_back(checker.plan.target, &mut self.sockets);
+        }
         checker.breathes = false;
         checker.serial = checker.serial.wrapping_add(1);
         self.counts.attempts += 1;

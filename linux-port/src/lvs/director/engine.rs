@@ -22,7 +22,7 @@ use crate::control::Answer;
 use crate::ipvs::row::ServiceKey;
 use crate::ipvs::table::Row;
 use crate::lvs::plan::{FlushOnStop, LvsPlan, VirtualServer};
-use crate::lvs::pool::{Pool, heritage};
+use crate::lvs::pool::{Pool, PoolEvent, heritage};
 use crate::lvs::probe::TlsContext;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
@@ -50,6 +50,8 @@ pub(super) struct Engine<'a> {
     /// When daemons and timeouts are looked at again.
     sync_at: Instant,
     notices: Notices,
+    /// What nobody has been told yet, by virtual server.
+    news: Vec<(Arc<VirtualServer>, Vec<PoolEvent>)>,
     presence: Option<Presence>,
     pub(super) counted: LastCount,
     /// Services whose rows may have changed.
@@ -85,6 +87,7 @@ impl<'a> Engine<'a> {
             sync: Sync::default(),
             sync_at: Instant::default(),
             notices,
+            news: Vec::new(),
             presence: None,
             counted: LastCount::default(),
             changed: BTreeSet::new(),
@@ -122,6 +125,7 @@ impl<'a> Engine<'a> {
         self.checks.expire(now, &self.epoll);
         self.hear(now);
         self.keep(now);
+        self.tell(now);
         self.notices.poll(now)
     }
 
@@ -338,13 +342,22 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Tells what has happened to the pools: after the table is so, which is more urgent.
+    fn tell(&mut self, now: Instant) {
+        for (plan, events) in std::mem::take(&mut self.news) {
+            for event in events {
+                self.notices.event(now, &plan, event);
+            }
+        }
+    }
+
     /// Has the kernel hold what the pools want.
     pub(super) fn keep(&mut self, now: Instant) {
         for index in std::mem::take(&mut self.changed) {
             let Some(Service { pool, .. }) = self.services.get_mut(index) else { continue };
-            let plan = Arc::clone(pool.plan());
-            for event in pool.take_events() {
-                self.notices.event(now, &plan, event);
+            let events = pool.take_events();
+            if !events.is_empty() {
+                self.news.push((Arc::clone(pool.plan()), events));
             }
             let destinations = pool.destinations();
             for service in pool.services() {
@@ -380,6 +393,7 @@ impl<'a> Engine<'a> {
     /// Takes everything back.
     fn stop(&mut self, now: Instant) {
         self.stopped = true;
+        self.tell(now);
         self.checks.clear(now);
         for service in std::mem::take(&mut self.services) {
             let plan = Arc::clone(service.pool.plan());
