@@ -3,6 +3,7 @@
 //! kernel's table ([`crate::ipvs`]) equal to what they want.
 
 pub mod director;
+pub mod expression;
 pub mod find;
 pub mod grammar;
 pub mod live;

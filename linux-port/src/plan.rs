@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use steadfast_core::agent::Settings;
+use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{self, Config, Diagnostic, Globals, Instance, Message, Place, Severity, VirtualAddress};
 use steadfast_core::time::Duration;
 use steadfast_core::types::{Family, MacAddr, Vrid};
@@ -19,6 +20,10 @@ use crate::check::Findings;
 use crate::lvs::grammar;
 use crate::lvs::plan::LvsPlan;
 use crate::source;
+
+/// The most blocks and other statements that a file may have, not counting what is in the blocks: twice as many as
+/// there may be services.
+const MOST_STATEMENTS: usize = 200_000;
 
 /// What the agent shall do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,8 +199,24 @@ pub fn parse(bytes: &[u8], findings: &mut Findings) -> Option<Plan> {
     }
 }
 
-fn plan(text: &str, findings: &mut Findings) -> Plan {
-    let config = Config::parse(text, &mut |diagnostic| findings.add(diagnostic));
+fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
+    let mut statements = Vec::new();
+    let mut too_many = None;
+    let mut note = |statement: Statement<'a>| {
+        if statements.len() < MOST_STATEMENTS {
+            statements.push(statement);
+        } else {
+            too_many.get_or_insert(statement.keyword.place);
+        }
+    };
+    let config = Config::parse_noting(text, &mut |diagnostic| findings.add(diagnostic), &mut note);
+    if let Some(place) = too_many {
+        findings.add_text(
+            place,
+            Severity::Error,
+            format_args!("more than {MOST_STATEMENTS} blocks and other statements"),
+        );
+    }
     let mut seen = Seen::default();
     let mut routers = Vec::new();
     let mut instances = config.instances();
@@ -215,7 +236,7 @@ fn plan(text: &str, findings: &mut Findings) -> Plan {
         }
     }
     let groups = groups::read(&config, &seen.names, &mut routers, findings);
-    Plan { globals: planned_globals(&config.globals), routers, groups, lvs: grammar::read(text, findings) }
+    Plan { globals: planned_globals(&config.globals), routers, groups, lvs: grammar::read(&statements, findings) }
 }
 
 /// What instances may not share.

@@ -119,7 +119,9 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 
 /// The bytes of a file; `None` if there are more than `most`.
 fn read_bounded(file: File, most: u64) -> Result<Option<Vec<u8>>, String> {
-    let mut bytes = Vec::new();
+    // One that has no size, such as a pipe, takes as much as there comes.
+    let size = file.metadata().map_or(0, |known| known.len()).min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
     file.take(most + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
     Ok((bytes.len() as u64 <= most).then_some(bytes))
 }

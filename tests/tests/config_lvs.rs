@@ -187,7 +187,7 @@ fn every_keyword_of_a_check_reaches_the_plan() {
     assert_eq!(a.digest.unwrap()[..3], [0x9b, 0x3a, 0x0c]);
     assert_eq!((b.path.as_str(), b.host.as_deref(), &b.status), ("/b?c=d", Some("www.example.org"), &vec![(200, 299)]));
     let pattern = b.pattern.as_ref().unwrap();
-    assert_eq!((pattern.expression.as_str(), pattern.must_not_match), ("(?im)^ok [0-9]+$", true));
+    assert_eq!((pattern.expression.text(), pattern.must_not_match), ("(?im)^ok [0-9]+$", true));
     assert_eq!((pattern.min_offset, pattern.max_offset), (10, Some(2000)));
     for (check, name, send) in [(sni, "www.example.org", true), (named, "secure.example.org", true)] {
         let CheckKind::Http(kind) = &check.kind else { panic!("SSL_GET") };
@@ -349,4 +349,20 @@ fn an_instance_may_name_the_interface_of_the_sync_daemon() {
     let text = format!("global_defs {{\nlvs_sync_daemon eth2 A id 3\n}}\n{text}");
     let daemon = read(&text).0.sync_daemon.unwrap();
     assert_eq!((daemon.interface.as_str(), daemon.id), ("eth2", 3));
+}
+
+#[test]
+fn servers_of_another_family_and_a_sync_daemon_do_not_go_together() {
+    let service = "virtual_server 192.0.2.1 80 {\nlb_kind TUN\nprotocol TCP\nreal_server 2001:db8::1 80\nreal_server 10.0.0.1 80\n\
+                   sorry_server 2001:db8::2 80\n}\n";
+    assert_eq!(read(service).1, [""; 0]);
+    let (plan, messages) = read(&format!("{service}global_defs {{\nlvs_sync_daemon eth1\n}}\n"));
+    let why = "is of another family than the virtual server: the kernel has no such server beside a sync daemon, and \
+               refuses the one or the other";
+    let expected = [
+        format!("f:4:13: warning: the real_server 2001:db8::1 {why}"),
+        format!("f:6:14: warning: the sorry_server 2001:db8::2 {why}"),
+    ];
+    assert_eq!(messages, expected);
+    assert_eq!(plan.services[0].servers.len(), 2);
 }

@@ -2,7 +2,7 @@
 //! keywords; here is what they mean together. As everywhere: where keepalived puts a default in the place of a wrong
 //! value, so do we, with a warning; any other wrong value is an error, and the virtual server is left out.
 //!
-//! What is defined anywhere may be used anywhere: the file is walked twice, first for what others refer to.
+//! What is defined anywhere may be used anywhere: virtual servers are read after everything that they may refer to.
 
 mod accounts;
 mod check;
@@ -21,7 +21,7 @@ mod udp;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use steadfast_core::config::statement::Block;
+use steadfast_core::config::statement::Statement;
 
 use crate::check::Findings;
 
@@ -54,26 +54,20 @@ struct TrackFile {
     weight: i32,
 }
 
-/// Reads a text. What is wrong with its blocks themselves is reported by the core, which reads the same text.
-pub fn read(text: &str, findings: &mut Findings) -> LvsPlan {
+/// Reads the statements of a file. What is wrong with its blocks themselves is reported by the core.
+pub fn read(statements: &[Statement<'_>], findings: &mut Findings) -> LvsPlan {
     let mut reader = Reader::new(findings);
     let mut definitions = Definitions::default();
-    let mut has_services = false;
-    let mut file = Block::file(text);
-    while let Some(statement) = file.next(&mut |_| {}) {
-        match statement.keyword.text {
-            "virtual_server" => has_services = true,
-            _ => definitions.read(&statement, &mut reader),
-        }
+    let (virtual_servers, others): (Vec<_>, Vec<_>) =
+        statements.iter().partition(|statement| statement.keyword.text == "virtual_server");
+    for statement in others {
+        definitions.read(statement, &mut reader);
     }
     let sync_daemon = definitions.sync_daemon(&mut reader);
     let scripts = Scripts::new(&definitions.globals);
-    let mut services = Services::new(&definitions, scripts);
-    let mut file = Block::file(text);
-    while has_services && let Some(statement) = file.next(&mut |_| {}) {
-        if statement.keyword.text == "virtual_server" {
-            services.read(&statement, &mut reader);
-        }
+    let mut services = Services::new(&definitions, scripts, sync_daemon.is_some());
+    for statement in virtual_servers {
+        services.read(statement, &mut reader);
     }
     LvsPlan {
         services: services.finish(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use steadfast_core::time::Duration;
 
+use super::expression::Expression;
 use crate::ipvs::row::{DestinationKey, Forwarding, Persistence, SchedulerFlags, ServiceKey};
 
 /// What the director shall do.
@@ -300,8 +301,8 @@ pub struct UrlCheck {
 /// `regex`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// The expression, as the crate `regex-lite` reads it, its options put in front.
-    pub expression: String,
+    /// The expression, its options put in front.
+    pub expression: Expression,
     /// `regex_no_match`.
     pub must_not_match: bool,
     /// `regex_min_offset`, in bytes: where a match may begin.

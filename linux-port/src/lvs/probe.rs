@@ -91,7 +91,7 @@ pub fn rounds(kind: &CheckKind) -> usize {
 /// nobody can guess. `None`: there is none, see [`Transport`].
 ///
 /// # Errors
-/// The check cannot be carried out, in words for the log: a pattern or a name that is none.
+/// The check cannot be carried out, in words for the log: a name that is none.
 pub fn dialogue(
     kind: &CheckKind,
     target: SocketAddr,
@@ -102,7 +102,7 @@ pub fn dialogue(
     let dialogue: Box<dyn Dialogue> = match kind {
         CheckKind::Http(check) => {
             let url = check.urls.get(round).ok_or("there is no such url")?;
-            let http = Box::new(http::Http::new(check.version, url, target)?);
+            let http = Box::new(http::Http::new(check.version, url, target));
             match &check.tls {
                 None => http,
                 Some(check) => tls.wrap(check, target.ip(), http)?,

@@ -5,6 +5,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use libfuzzer_sys::fuzz_target;
+use steadfast_linux::lvs::expression::Expression;
 use steadfast_linux::lvs::plan::{HttpVersion, Pattern, UrlCheck};
 use steadfast_linux::lvs::probe::Dialogue;
 use steadfast_linux::lvs::probe::http::Http;
@@ -43,7 +44,7 @@ fn dialogue(choice: u8) -> Box<dyn Dialogue> {
         return Box::new(Smtp::new("checker"));
     }
     let pattern = (choice & 2 != 0).then(|| Pattern {
-        expression: "^o?k$|[^k]b{2,3}\\b".into(),
+        expression: Expression::new("^o?k$|[^k]b{2,3}\\b".into()).expect("an expression"),
         must_not_match: choice & 4 != 0,
         min_offset: usize::from(choice >> 5),
         max_offset: (choice & 8 != 0).then_some(100),
@@ -58,5 +59,5 @@ fn dialogue(choice: u8) -> Box<dyn Dialogue> {
         pattern,
     };
     let target = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
-    Box::new(Http::new(HttpVersion::Http11, &url, target).expect("a pattern"))
+    Box::new(Http::new(HttpVersion::Http11, &url, target))
 }

@@ -36,6 +36,8 @@ const SCHEDULERS: [&str; 14] =
 pub(super) struct Services<'d> {
     definitions: &'d Definitions,
     scripts: Scripts,
+    /// Whether there is `lvs_sync_daemon`.
+    has_sync_daemon: bool,
     services: Vec<Arc<VirtualServer>>,
     /// The names and places of all that were read, also of those that are left out: nothing shall move because of an
     /// error.
@@ -47,8 +49,9 @@ pub(super) struct Services<'d> {
 }
 
 impl<'d> Services<'d> {
-    pub(super) fn new(definitions: &'d Definitions, scripts: Scripts) -> Self {
-        Self { definitions, scripts, services: Vec::new(), names: Vec::new(), taken: HashMap::new(), entries: 0 }
+    pub(super) fn new(definitions: &'d Definitions, scripts: Scripts, has_sync_daemon: bool) -> Self {
+        let (services, names, taken) = Default::default();
+        Self { definitions, scripts, has_sync_daemon, services, names, taken, entries: 0 }
     }
 
     pub(super) fn finish(self) -> Vec<Arc<VirtualServer>> {

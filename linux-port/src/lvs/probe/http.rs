@@ -14,7 +14,6 @@ use steadfast_core::time::Duration;
 
 use self::body::{Framing, Step};
 use self::content::Content;
-pub use self::content::compile;
 use super::{Dialogue, Outgoing, down, no_answer, span};
 use crate::lvs::plan::{HttpVersion, UrlCheck};
 use crate::lvs::verdict::Verdict;
@@ -58,16 +57,13 @@ impl Stage {
 
 impl Http {
     /// A request for `url` to `target`.
-    ///
-    /// # Errors
-    /// The url's pattern is not a regular expression.
-    pub fn new(version: HttpVersion, url: &UrlCheck, target: SocketAddr) -> Result<Self, String> {
-        Ok(Self {
+    pub fn new(version: HttpVersion, url: &UrlCheck, target: SocketAddr) -> Self {
+        Self {
             outgoing: Outgoing::new(request(version, url, target)),
             expected: url.status.clone(),
-            content: Content::new(url.digest, url.pattern.as_ref())?,
+            content: Content::new(url.digest, url.pattern.as_ref()),
             stage: Stage::head(0),
-        })
+        }
     }
 
     /// What follows from a whole head: the next stage, or the end.

@@ -1,16 +1,13 @@
 //! `regex` and its options. keepalived has PCRE2, we have regex-lite: no look-around, no back-references, and in
 //! return time that grows with the text and the expression only. What it cannot do is said here, by its place.
 
-use regex_lite::RegexBuilder;
 use steadfast_core::config::diagnostic::Short;
 use steadfast_core::config::statement::{Statement, Word};
 use steadfast_core::config::{Message, Place, value};
 
+use super::super::super::expression::Expression;
 use super::super::super::plan::Pattern;
 use super::super::reader::Reader;
-
-/// The most memory that an expression takes, in bytes.
-const MOST_MEMORY: usize = 64 << 10;
 
 /// Where a match may begin, at the latest.
 const MOST_OFFSET: u32 = i32::MAX as u32;
@@ -88,11 +85,14 @@ impl PatternDraft {
         };
         let body = end_of_text(&text, self.flags.contains('m'));
         let expression = if self.flags.is_empty() { body } else { format!("(?{}){body}", self.flags) };
-        if let Err(error) = RegexBuilder::new(&expression).size_limit(MOST_MEMORY).build() {
-            let shown = Short(&text);
-            reader.error(place, format_args!("`regex` cannot be used: {error} in `{shown}`"));
-            return None;
-        }
+        let expression = match Expression::new(expression) {
+            Ok(expression) => expression,
+            Err(error) => {
+                let shown = Short(&text);
+                reader.error(place, format_args!("`regex` cannot be used: {error} in `{shown}`"));
+                return None;
+            }
+        };
         if self.to.is_some_and(|to| to < self.from) {
             reader.error(place, "`regex_max_offset` is less than `regex_min_offset`");
         }

@@ -94,7 +94,7 @@ impl Draft {
         let family = self.family_of(place, &entries, forwarding, reader)?;
         let keys = keys(&entries, protocol, family, place, services, reader)?;
         let servers = self.servers(&entries, forwarding, family, services, reader);
-        let sorry = self.sorry(&entries, forwarding, family, reader);
+        let sorry = self.sorry(&entries, forwarding, family, services, reader);
         if servers.is_empty() && sorry.is_none() && !reader.has_errors() {
             reader.warning(place, "the virtual server has no real servers; it is left out");
             return None;
@@ -200,7 +200,7 @@ impl Draft {
         for draft in self.servers.drain(..) {
             let method = draft.forwarding.unwrap_or(forwarding);
             let endpoint = draft.endpoint;
-            let Some(key) = destination("real_server", &endpoint, method, entries, family, reader) else {
+            let Some(key) = destination("real_server", &endpoint, method, entries, family, services, reader) else {
                 continue;
             };
             if !seen.insert(key) {
@@ -221,6 +221,7 @@ impl Draft {
         entries: &Entries,
         forwarding: Forwarding,
         family: Family,
+        services: &Services<'_>,
         reader: &mut Reader<'_>,
     ) -> Option<SorryServer> {
         let Some(endpoint) = &self.sorry else {
@@ -234,7 +235,7 @@ impl Draft {
             return None;
         };
         let forwarding = self.sorry_forwarding.map_or(forwarding, |(_, method)| method);
-        let key = destination("sorry_server", endpoint, forwarding, entries, family, reader)?;
+        let key = destination("sorry_server", endpoint, forwarding, entries, family, services, reader)?;
         Some(SorryServer { key, forwarding, inhibit: self.sorry_inhibit.is_some() })
     }
 
@@ -345,10 +346,12 @@ fn destination(
     forwarding: Forwarding,
     entries: &Entries,
     family: Family,
+    services: &Services<'_>,
     reader: &mut Reader<'_>,
 ) -> Option<DestinationKey> {
     let mut key = endpoint.key();
-    if Family::of(&key.address) != family && !is_tunnel(forwarding) {
+    let own = Family::of(&key.address);
+    if own != family && !is_tunnel(forwarding) {
         let message =
             format_args!("the {keyword} {} is of another family than the virtual server; it is left out", key.address);
         reader.warning(endpoint.place, message);
@@ -356,6 +359,14 @@ fn destination(
     }
     if forwarding == Forwarding::Masquerade {
         return Some(key);
+    }
+    if services.has_sync_daemon && entries.families().into_iter().chain([family]).any(|other| other != own) {
+        let message = format_args!(
+            "the {keyword} {} is of another family than the virtual server: the kernel has no such server beside a sync \
+             daemon, and refuses the one or the other",
+            key.address
+        );
+        reader.warning(endpoint.place, message);
     }
     let mut ports = entries.ports();
     let first = ports.next();

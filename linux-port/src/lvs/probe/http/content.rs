@@ -25,15 +25,12 @@ pub(super) struct Content {
 
 impl Content {
     /// What is asked of the body; with neither it may be anything.
-    ///
-    /// # Errors
-    /// The pattern is not a regular expression; why.
-    pub(super) fn new(digest: Option<[u8; 16]>, pattern: Option<&Pattern>) -> Result<Self, String> {
-        Ok(Self {
+    pub(super) fn new(digest: Option<[u8; 16]>, pattern: Option<&Pattern>) -> Self {
+        Self {
             length: 0,
             digest: digest.map(|expected| (Md5::new(), expected)),
-            search: pattern.map(Search::new).transpose()?,
-        })
+            search: pattern.map(Search::new),
+        }
     }
 
     /// The next bytes of the body.
@@ -89,9 +86,8 @@ impl Content {
 
 /// A search for a pattern.
 ///
-/// The window is a text whose characters are the body's bytes (U+0000 to U+00FF), and the expression is written the
-/// same way: so it is matched byte by byte, as PCRE does it without its option `utf`, whatever the server's
-/// encoding is, valid or not.
+/// The window is a text whose characters are the body's bytes (U+0000 to U+00FF), as an
+/// [`Expression`](crate::lvs::expression::Expression) wants it: whatever the server's encoding is, valid or not.
 #[derive(Debug)]
 struct Search {
     regex: Regex,
@@ -108,9 +104,9 @@ struct Search {
 }
 
 impl Search {
-    fn new(pattern: &Pattern) -> Result<Self, String> {
-        Ok(Self {
-            regex: compile(&pattern.expression)?,
+    fn new(pattern: &Pattern) -> Self {
+        Self {
+            regex: pattern.expression.regex().clone(),
             unwanted: pattern.must_not_match,
             found: false,
             latest: pattern.max_offset.unwrap_or(usize::MAX),
@@ -118,7 +114,7 @@ impl Search {
             text: String::new(),
             begin: 0,
             end: 0,
-        })
+        }
     }
 
     /// Looks, and moves the window, at places of the body that do not depend on how it came.
@@ -178,15 +174,6 @@ impl Search {
         let mut indices = self.text.char_indices();
         indices.nth(place.saturating_sub(self.begin)).map_or(self.text.len(), |(index, _)| index)
     }
-}
-
-/// The regular expression for the text of a [`Search`].
-///
-/// # Errors
-/// It is none; why.
-pub fn compile(expression: &str) -> Result<Regex, String> {
-    let bytewise: String = expression.bytes().map(char::from).collect();
-    Regex::new(&bytewise).map_err(|error| format!("regex {expression:?}: {error}"))
 }
 
 fn hex(bytes: &[u8]) -> String {
