@@ -87,7 +87,7 @@ fn ask(python: &str, directory: &Path, version: HttpVersion, url: &UrlCheck) -> 
     let protocol = if version == HttpVersion::Http11 { "HTTP/1.1" } else { "HTTP/1.0" };
     let mut server = Command::new(python);
     server.args(["-c", SERVER, protocol]).arg(directory);
-    talk(&mut Http::new(version, url, "192.0.2.1:80".parse().unwrap()).unwrap(), server)
+    talk(&mut Http::new(version, url, "192.0.2.1:80".parse().unwrap()), server)
 }
 
 /// The verdict on what this program answers on its standard input.
@@ -209,7 +209,7 @@ fn python_s_client_reads_the_same() {
         let (status, digest) = line.split_once(' ').unwrap();
         let digest = u128::from_str_radix(digest, 16).unwrap().to_be_bytes();
         let url = url("/", status.parse().unwrap(), Some(digest));
-        let mut dialogue = Http::new(HttpVersion::Http11, &url, "192.0.2.1:80".parse().unwrap()).unwrap();
+        let mut dialogue = Http::new(HttpVersion::Http11, &url, "192.0.2.1:80".parse().unwrap());
         let verdict = dialogue.received(answer.as_bytes()).unwrap_or_else(|| dialogue.ended());
         assert_eq!(verdict, Verdict::Up, "{answer:?}");
     }
