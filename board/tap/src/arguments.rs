@@ -12,15 +12,17 @@ steadfast-tap: Steadfast's firmware as a process on a TAP device
 
 usage: steadfast-tap --tap DEVICE --address ADDRESS/PREFIX... [OPTION...] [CONFIGURATION]
 
-  CONFIGURATION            a keepalived.conf; without one, give one to the console by `load config`
+  CONFIGURATION            a keepalived.conf, for as long as none is stored by the console's `load config`
   --tap DEVICE             the TAP device; made if it is not there
   --address ADDRESS/PREFIX an address of the station: its first IPv4 address and its link-local IPv6 address are the
                            sources of Advertisements
   --mac ADDRESS            the station's hardware address (02:53:46:00:00:01)
   --interface NAME         what the configuration calls the device (its own name)
+  --store FILE             the flash that `load config` stores in; without one it is forgotten at the end
   --help                   this text
 
-The console is on standard input and output. SIGTERM and SIGINT hand over to the Backup, then it ends.
+The console is on standard input and output: `help` tells its commands. SIGTERM, SIGINT and `reboot` hand over to the
+Backup, then it ends.
 ";
 
 /// The station's hardware address unless one is given: locally administered.
@@ -41,18 +43,20 @@ pub(crate) struct Arguments {
     pub(crate) interface: String,
     pub(crate) addresses: Vec<Address>,
     pub(crate) configuration: Option<PathBuf>,
+    pub(crate) store: Option<PathBuf>,
 }
 
 /// Reads the command line; `None` if only help is wanted.
 pub(crate) fn read(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexopt::Error> {
     let (mut tap, mut interface, mut mac) = (None, None, STATION);
-    let (mut addresses, mut configuration) = (Vec::new(), None);
+    let (mut addresses, mut configuration, mut store) = (Vec::new(), None, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Long("tap") => tap = Some(parser.value()?.string()?),
             Long("interface") => interface = Some(parser.value()?.string()?),
             Long("mac") => mac = parser.value()?.parse_with(hardware_address)?,
             Long("address") => addresses.push(parser.value()?.parse_with(station_address)?),
+            Long("store") => store = Some(parser.value()?.into()),
             Long("help") | Short('h') => return Ok(None),
             Value(path) if configuration.is_none() => configuration = Some(path.into()),
             other => return Err(other.unexpected()),
@@ -63,7 +67,7 @@ pub(crate) fn read(mut parser: lexopt::Parser) -> Result<Option<Arguments>, lexo
         return Err("--address is missing: without an address there is no source for Advertisements".into());
     }
     let interface = interface.unwrap_or_else(|| tap.clone());
-    Ok(Some(Arguments { tap, mac, interface, addresses, configuration }))
+    Ok(Some(Arguments { tap, mac, interface, addresses, configuration, store }))
 }
 
 fn hardware_address(text: &str) -> Result<MacAddr, String> {

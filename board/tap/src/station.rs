@@ -1,7 +1,8 @@
 //! The station on the TAP device: smoltcp's interface above, the device below, the firmware's node between them. What a
 //! board's main loop does with them is here; what is Linux's about it (waiting, signals, the console's bytes) is not.
 
-use core::net::IpAddr;
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 use smoltcp::iface::{Config, Interface, PollIngressSingleResult, SocketSet};
 use smoltcp::wire::{EthernetAddress, IpCidr};
@@ -14,9 +15,8 @@ use steadfast_firmware::device::{Buffers, FrameIo, Under};
 use steadfast_firmware::hardware::{Busy, NetworkHardware};
 use steadfast_firmware::node::Node;
 
-use crate::arguments::Address;
+use crate::arguments::Arguments;
 use crate::device::Tap;
-use crate::report;
 
 /// Virtual Routers, their addresses, interfaces, events, trackers and sync groups.
 pub(crate) type Storage = Fixed<16, 64, 1, 32, 8, 8>;
@@ -28,22 +28,30 @@ const BUDGET: usize = 64;
 pub(crate) struct Station {
     pub(crate) node: Node<Storage, 1>,
     pub(crate) lan: InterfaceId,
-    tap: Tap,
-    stack: Interface,
+    /// What the configuration calls it.
+    pub(crate) interface: String,
+    /// What it calls the Virtual Routers.
+    pub(crate) names: HashMap<RouterId, String>,
+    /// What has happened and has not been told.
+    pub(crate) events: Vec<Event>,
+    pub(crate) tap: Tap,
+    pub(crate) stack: Interface,
     sockets: SocketSet<'static>,
     buffers: Box<Buffers>,
 }
 
 impl Station {
     /// A station whose link is down.
-    pub(crate) fn new(now: Instant, mut tap: Tap, mac: MacAddr, addresses: &[Address]) -> Result<Self, Full> {
+    pub(crate) fn new(now: Instant, mut tap: Tap, arguments: &Arguments) -> Result<Self, Full> {
         let mut node = Node::new();
+        let (mac, interface) = (arguments.mac, arguments.interface.clone());
         let lan = node.add_port(mac, None)?;
         let mut buffers = Box::new(Buffers::new());
         let config = Config::new(EthernetAddress(mac.0).into());
         let stack = Interface::new(config, &mut Under::new(&mut node, &mut tap, lan, &mut buffers), smoltcp_time(now));
-        let mut station = Self { node, lan, tap, stack, sockets: SocketSet::new(Vec::new()), buffers };
-        for own in addresses {
+        let (names, events, sockets) = (HashMap::new(), Vec::new(), SocketSet::new(Vec::new()));
+        let mut station = Self { node, lan, interface, names, events, tap, stack, sockets, buffers };
+        for own in &arguments.addresses {
             put_on(&mut station.stack, IpCidr::new(own.address.into(), own.prefix));
             let source = match own.address {
                 IpAddr::V4(_) => true,
@@ -55,11 +63,6 @@ impl Station {
             }
         }
         Ok(station)
-    }
-
-    /// The device to be waited for.
-    pub(crate) fn tap(&self) -> &Tap {
-        &self.tap
     }
 
     /// The link went up or down.
@@ -80,11 +83,8 @@ impl Station {
         }
         self.stack.poll_egress(time, &mut under, &mut self.sockets);
         self.stack.poll_maintenance(time);
-        let mut hardware = Hardware { tap: &mut self.tap, stack: &mut self.stack, events: Vec::new() };
+        let mut hardware = Hardware { tap: &mut self.tap, stack: &mut self.stack, events: &mut self.events };
         let next = self.node.poll(now, &mut hardware);
-        for event in hardware.events {
-            report::event(self.node.agent(), &event);
-        }
         let stack = self.stack.poll_at(time, &self.sockets);
         let stack = stack.map(|at| Instant::from_micros(u64::try_from(at.total_micros()).unwrap_or(0)));
         if more { Some(now) } else { [next, stack].into_iter().flatten().min() }
@@ -104,10 +104,10 @@ fn put_on(stack: &mut Interface, address: IpCidr) {
 }
 
 /// What the node asks for.
-struct Hardware<'a> {
-    tap: &'a mut Tap,
-    stack: &'a mut Interface,
-    events: Vec<Event>,
+pub(crate) struct Hardware<'a> {
+    pub(crate) tap: &'a mut Tap,
+    pub(crate) stack: &'a mut Interface,
+    pub(crate) events: &'a mut Vec<Event>,
 }
 
 impl NetworkHardware for Hardware<'_> {

@@ -16,7 +16,7 @@
 typedef struct Steadfast Steadfast;
 
 // Memory that is enough for a handle of the usual sizes, on every target; `steadfast_memory_size` is exact.
-#define STEADFAST_MEMORY_SIZE 24576
+#define STEADFAST_MEMORY_SIZE 12288
 
 // The alignment of that memory.
 #define STEADFAST_MEMORY_ALIGN 8
@@ -47,6 +47,8 @@ typedef enum SteadfastResult {
   STEADFAST_RESULT_ADDRESSES,
   // The text of a configuration has an error, which was reported; nothing has changed.
   STEADFAST_RESULT_CONFIGURATION,
+  // It is not done yet: call it again after the next `steadfast_poll`.
+  STEADFAST_RESULT_AGAIN,
 } SteadfastResult;
 
 // What happened.
@@ -180,7 +182,7 @@ typedef struct SteadfastEvent {
   struct SteadfastAddress rival;
 } SteadfastEvent;
 
-// The program's functions, called from within `steadfast_poll` alone. None of them may wait, nor call the library with
+// The program's functions, called from within `steadfast_poll` and `steadfast_configure` alone. None of them may wait, nor call the library with
 // the same handle (`STEADFAST_RESULT_REENTERED`). Each may be asked for what holds already. Only `send` must be there.
 typedef struct SteadfastHardware {
   // Given back in each call.
@@ -447,10 +449,11 @@ enum SteadfastResult steadfast_status(Steadfast *vrrp,
                                       size_t room,
                                       size_t *length);
 
-// Takes the Virtual Routers of a keepalived.conf: new ones are added, those that are there already (the same
-// interface, family and VRID) get their new settings, and those that the text does not have are handed over and taken
-// out. If the text has an error nothing changes. `report`, which may be null, is told what there is to say about it,
-// with `context`.
+// Takes the Virtual Routers of a keepalived.conf: those that are there already (the same interface, family and VRID) get
+// their new settings, new ones are added, and those that the text does not have are handed over and taken out. If the
+// text has an error nothing changes (`STEADFAST_RESULT_CONFIGURATION`). `STEADFAST_RESULT_AGAIN`: some have to go before
+// there is room for others; call it again with the same text after the next `steadfast_poll`. `report`, which may be
+// null, is told with `context` what there is to say about the text; it may not call the library with this handle.
 //
 // # Safety
 //
@@ -461,6 +464,57 @@ enum SteadfastResult steadfast_configure(Steadfast *vrrp,
                                          size_t length,
                                          SteadfastReport report,
                                          void *context);
+
+// Adds a tracker that the program reports for by `steadfast_report`. Its number comes in `tracker`.
+//
+// # Safety
+//
+// The pointers point to what is said, or are null; `vrrp` came from `steadfast_create`.
+enum SteadfastResult steadfast_add_tracker(Steadfast *vrrp, uint16_t *tracker);
+
+// Adds a tracker of the link of an interface.
+//
+// # Safety
+//
+// The pointers point to what is said, or are null; `vrrp` came from `steadfast_create`.
+enum SteadfastResult steadfast_add_link_tracker(Steadfast *vrrp,
+                                                uint64_t now,
+                                                uint16_t interface,
+                                                uint16_t *tracker);
+
+// Adds a tracker of a gateway on the network of an interface: it is asked once in `interval_ms`, and its answer waited
+// for half of that. `rise` answers in a row and it counts as up, `fall` silences in a row and it counts as down.
+//
+// # Safety
+//
+// The pointers point to what is said, or are null; `vrrp` came from `steadfast_create`.
+enum SteadfastResult steadfast_add_gateway_tracker(Steadfast *vrrp,
+                                                   uint64_t now,
+                                                   uint16_t interface,
+                                                   const struct SteadfastAddress *gateway,
+                                                   uint32_t interval_ms,
+                                                   uint8_t rise,
+                                                   uint8_t fall,
+                                                   uint16_t *tracker);
+
+// Lets a tracker bear on a Virtual Router, as keepalived's weights do: 0 takes it out while the tracker is down, a
+// positive weight is added to its priority while the tracker is up, a negative one while it is down. -253 to 253.
+//
+// # Safety
+//
+// `vrrp` came from `steadfast_create`, or is null.
+enum SteadfastResult steadfast_track(Steadfast *vrrp,
+                                     uint64_t now,
+                                     uint16_t router,
+                                     uint16_t tracker,
+                                     int16_t weight);
+
+// What the program looks at works (`up`), or does not.
+//
+// # Safety
+//
+// `vrrp` came from `steadfast_create`, or is null.
+enum SteadfastResult steadfast_report(Steadfast *vrrp, uint64_t now, uint16_t tracker, bool up);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -15,7 +15,7 @@ use crate::text::{self, Text};
 use crate::types::{self, SteadfastAddress, SteadfastReceived, SteadfastResult, SteadfastRouter, SteadfastView};
 
 /// Memory that is enough for a handle of the usual sizes, on every target; `steadfast_memory_size` is exact.
-pub const STEADFAST_MEMORY_SIZE: usize = 24576;
+pub const STEADFAST_MEMORY_SIZE: usize = 12288;
 
 /// The alignment of that memory.
 pub const STEADFAST_MEMORY_ALIGN: usize = 8;
@@ -43,7 +43,7 @@ impl Inner {
         self.interfaces.get(usize::from(number)).map(|known| known.id).ok_or(SteadfastResult::Unknown)
     }
 
-    fn router(&self, number: u16) -> Result<RouterId, SteadfastResult> {
+    pub(crate) fn router(&self, number: u16) -> Result<RouterId, SteadfastResult> {
         let mut all = self.node.agent().routers();
         all.find(|id| id.index() == usize::from(number)).ok_or(SteadfastResult::Unknown)
     }
@@ -343,7 +343,7 @@ pub unsafe extern "C" fn steadfast_receive(
             }
         })
     };
-    receive().unwrap_or_else(|_: SteadfastResult| SteadfastReceived::Wrong)
+    Result::<_, SteadfastResult>::unwrap_or(receive(), SteadfastReceived::Wrong)
 }
 
 /// A frame of the program's own stack, `length` bytes at `frame`, where there is room for `room` bytes: 4 more than the

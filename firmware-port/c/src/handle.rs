@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use steadfast_core::agent::{InterfaceId, RouterId};
+use steadfast_core::agent::{InterfaceId, RouterId, TrackerId};
 use steadfast_core::storage::Fixed;
 use steadfast_firmware::node::Node;
 
@@ -66,31 +66,32 @@ pub struct Steadfast {
 pub(crate) struct Inner {
     pub(crate) node: Node<Storage, INTERFACES>,
     pub(crate) interfaces: heapless::Vec<Interface, INTERFACES>,
-    /// What the Virtual Routers of a configuration are called, by their numbers.
-    names: [heapless::String<NAME>; ROUTERS],
+    pub(crate) names: Names,
+    /// By the numbers that C knows them by.
+    pub(crate) trackers: heapless::Vec<TrackerId, TRACKERS>,
     pub(crate) hardware: SteadfastHardware,
 }
 
-impl Inner {
-    /// The interface that a configuration calls so.
-    pub(crate) fn named(&self, name: &str) -> Option<InterfaceId> {
-        self.interfaces.iter().find(|known| known.name == name).map(|known| known.id)
+/// What the Virtual Routers of a configuration are called.
+pub(crate) struct Names(heapless::Vec<(RouterId, heapless::String<NAME>), ROUTERS>);
+
+impl Names {
+    /// What one is called; what has no name is `-`.
+    pub(crate) fn of(&self, router: RouterId) -> &str {
+        self.0.iter().find(|known| known.0 == router).map_or("-", |known| known.1.as_str())
     }
 
-    /// What a Virtual Router is called; what has no name is `-`.
-    pub(crate) fn name(&self, router: RouterId) -> &str {
-        self.names.get(router.index()).map(heapless::String::as_str).filter(|name| !name.is_empty()).unwrap_or("-")
-    }
-
-    /// Calls a Virtual Router by as much of a name as there is room for.
-    pub(crate) fn call(&mut self, router: RouterId, name: &str) {
-        let Some(place) = self.names.get_mut(router.index()) else { return };
-        place.clear();
+    /// Calls one by as much of a name as there is room for, instead of the one that had its place before.
+    pub(crate) fn set(&mut self, router: RouterId, name: &str) {
+        let mut short = heapless::String::new();
         for character in name.chars() {
-            if place.push(character).is_err() {
+            if short.push(character).is_err() {
                 break;
             }
         }
+        self.0.retain(|known| known.0.index() != router.index());
+        // As many as there are places.
+        let _ = self.0.push((router, short));
     }
 }
 
@@ -165,7 +166,8 @@ pub(crate) unsafe fn create(
     let inner = Inner {
         node: Node::new(),
         interfaces: heapless::Vec::new(),
-        names: [const { heapless::String::new() }; ROUTERS],
+        names: Names(heapless::Vec::new()),
+        trackers: heapless::Vec::new(),
         hardware,
     };
     // SAFETY: it is not null, aligned, large enough, and ours as the caller promises. Nothing is there to be dropped.

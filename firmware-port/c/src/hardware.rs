@@ -10,7 +10,7 @@ use steadfast_firmware::hardware::{Busy, NetworkHardware};
 
 use crate::types::{SteadfastAddress, SteadfastEvent, SteadfastEventKind, SteadfastReason, SteadfastState};
 
-/// The program's functions, called from within `steadfast_poll` alone. None of them may wait, nor call the library with
+/// The program's functions, called from within `steadfast_poll` and `steadfast_configure` alone. None of them may wait, nor call the library with
 /// the same handle (`STEADFAST_RESULT_REENTERED`). Each may be asked for what holds already. Only `send` must be there.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,8 @@
 //! * Frames are Ethernet without check sequence. `steadfast_receive` may rewrite a frame where it lies; what it says is
 //!   `Up` goes to the program's own stack. Every frame of that stack goes through `steadfast_transmit`, which gives it
 //!   the virtual MAC where it speaks for a virtual address.
-//! * Only `steadfast_poll` calls the program's functions; they may not call the library with the same handle.
+//! * Only `steadfast_poll` and `steadfast_configure` call the program's functions; they may not call the library with
+//!   the same handle.
 //! * One handle is for one thread at a time; different handles have nothing in common.
 //! * Pointers are checked for null, alignment and what else can be seen; that they point to memory of the length that
 //!   is said is the program's promise. Text need not end with a zero byte: its length is given.
@@ -32,12 +33,14 @@ mod fatal;
 mod handle;
 mod hardware;
 mod text;
+mod tracking;
 mod types;
 
 pub use api::*;
 pub use configure::{SteadfastReport, steadfast_configure};
 pub use handle::Steadfast;
 pub use hardware::SteadfastHardware;
+pub use tracking::*;
 pub use types::{
     SteadfastAddress, SteadfastEvent, SteadfastEventKind, SteadfastReason, SteadfastReceived, SteadfastResult,
     SteadfastRouter, SteadfastSeverity, SteadfastState, SteadfastView,

@@ -54,7 +54,7 @@ fn write_status(inner: &Inner, now: Instant, text: &mut Text<'_>) -> fmt::Result
         agent.routers().filter_map(|id| {
             let view = agent.view(id)?;
             let interface = inner.interfaces.get(view.interface.index()).map_or("-", |known| known.name.as_str());
-            Some(RouterRow::new(inner.name(id), interface, &view, now))
+            Some(RouterRow::new(inner.names.of(id), interface, &view, now))
         })
     };
     let mut widths = [0; RouterRow::HEAD.len()];
@@ -82,7 +82,7 @@ fn write_status(inner: &Inner, now: Instant, text: &mut Text<'_>) -> fmt::Result
     text.write_str("\n")?;
     for id in agent.routers() {
         if let Some(view) = agent.view(id) {
-            write!(text, "{}", MovedCounters { name: inner.name(id), counters: view.counters.iter() })?;
+            write!(text, "{}", MovedCounters { name: inner.names.of(id), counters: view.counters.iter() })?;
         }
     }
     write!(text, "{}", MovedCounters { name: "all", counters: agent.counters().iter() })

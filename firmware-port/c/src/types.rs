@@ -31,6 +31,8 @@ pub enum SteadfastResult {
     Addresses,
     /// The text of a configuration has an error, which was reported; nothing has changed.
     Configuration,
+    /// It is not done yet: call it again after the next `steadfast_poll`.
+    Again,
 }
 
 impl From<AddError> for SteadfastResult {
