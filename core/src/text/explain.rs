@@ -142,22 +142,26 @@ impl<'a> Explanation<'a> {
         if configured.is_owner() {
             return f.write_str(" = the owner of the addresses, whatever the trackers say\n");
         }
+        if self.weighs().next().is_none() {
+            return f.write_str(", as configured\n");
+        }
         write!(f, " = {}", configured.get())?;
         let mut sum = i32::from(configured.get());
-        let mut number = 0_usize;
-        while let Some(tracker) = (self.trackers)(number) {
-            number = number.saturating_add(1);
-            let addition = tracker.weight.addition(tracker.report);
-            if addition != 0 {
-                sum = sum.saturating_add(addition);
-                let sign = if addition < 0 { '-' } else { '+' };
-                write!(f, " {sign} {} ({})", addition.unsigned_abs(), Printable(tracker.name))?;
-            }
+        for (addition, name) in self.weighs() {
+            sum = sum.saturating_add(addition);
+            let sign = if addition < 0 { '-' } else { '+' };
+            write!(f, " {sign} {} ({})", addition.unsigned_abs(), Printable(name))?;
         }
         if sum != i32::from(self.view.effective_priority.get()) {
             f.write_str(", kept within 1 to 254")?;
         }
         f.write_str("\n")
+    }
+
+    /// What trackers add to the priority now, and which do.
+    fn weighs(&self) -> impl Iterator<Item = (i32, &'a str)> {
+        let trackers = (0..usize::MAX).map_while(self.trackers);
+        trackers.map(|tracker| (tracker.weight.addition(tracker.report), tracker.name)).filter(|(add, _)| *add != 0)
     }
 
     fn heard(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -206,6 +210,9 @@ impl<'a> Explanation<'a> {
 
     fn preempts(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (settings, now) = (self.view.settings, self.now);
+        if self.view.state == State::Active {
+            return Ok(());
+        }
         f.write_str("  preempts     ")?;
         if settings.priority.is_owner() {
             return f.write_str("always, as the owner of the addresses\n");
@@ -405,7 +412,7 @@ mod tests {
 gw: initialize, ipv4 v3, VRID 51 on eth0
   because      it has not started yet
   kept out     eth0 is down
-  priority     100 = 100
+  priority     100, as configured
   heard        nobody yet
   preempts     an Active of less priority
   timers       the Active is down after 3.609375 s = 3 x 1 s + skew 0.609375 s

@@ -198,7 +198,8 @@ impl Screen {
                     Some(Tracked { name: host.tracker_name(tracker), weight, report })
                 };
                 let view = host.agent().view(*id)?;
-                let interface = (0..).map_while(|number| host.interface(number)).find(|(id, _)| *id == view.interface);
+                let interface =
+                    (0..usize::MAX).map_while(|number| host.interface(number)).find(|(id, _)| *id == view.interface);
                 let explanation = Explanation {
                     name: host.router_name(*id),
                     interface: interface.map_or("", |(_, name)| name),
@@ -275,7 +276,7 @@ impl Screen {
             Self::Routers(_) => {
                 let mut widths = [0; 4];
                 widen(&mut widths, &InterfaceRow::HEAD);
-                for row in (0..).map_while(|number| interface_row(host, number)) {
+                for row in (0..usize::MAX).map_while(|number| interface_row(host, number)) {
                     widen(&mut widths, &row.cells());
                 }
                 Some(Self::Interfaces(widths))
@@ -297,7 +298,7 @@ fn line(window: &mut Window<'_>, widths: &[u16], cells: &[steadfast_core::text::
 
 fn router_row<H: Host>(now: Instant, host: &H, id: RouterId) -> Option<RouterRow<'_>> {
     let view = host.agent().view(id)?;
-    let interface = (0..).map_while(|number| host.interface(number)).find(|(id, _)| *id == view.interface);
+    let interface = (0..usize::MAX).map_while(|number| host.interface(number)).find(|(id, _)| *id == view.interface);
     Some(RouterRow::new(host.router_name(id), interface.map_or("", |(_, name)| name), &view, now))
 }
 
