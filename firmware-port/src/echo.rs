@@ -122,6 +122,8 @@ pub(crate) fn arp_reply(packet: &[u8]) -> Option<(Ipv4Addr, MacAddr)> {
     if octets(packet, 0)? != [0, 1, 8, 0, 6, 4, 0, 2] {
         return None;
     }
+    // Whole, up to whom it is said to.
+    ipv4_at(packet, 24)?;
     Some((ipv4_at(packet, 14)?, MacAddr(octets(packet, 8)?)))
 }
 

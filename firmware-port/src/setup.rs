@@ -281,14 +281,18 @@ fn check_groups<'t>(config: &Config<'t>, room: usize, say: Say<'_, 't>) {
         }
         for member in group.members() {
             let (place, name) = (member.place, member.text);
-            let other =
-                group_of(config, name).filter(|number| *number < count).and_then(|number| groups(config).nth(number));
+            // Also those that are not there: how often the text is read again is bounded by this.
+            members = members.saturating_add(1);
+            if members > room {
+                break;
+            }
+            let other = group_of(config, name).filter(|number| *number < count);
+            let other = other.and_then(|number| groups(config).nth(number));
             let message = if !each(config).any(|instance| instance.name == name) {
                 Message::NoSuchMember { name }
             } else if let Some(other) = other {
                 Message::InOtherGroup { name, group: other.name }
             } else {
-                members = members.saturating_add(1);
                 continue;
             };
             say(Diagnostic { place, severity: Severity::Warning, message });
