@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::clock::Stamp;
 use crate::lab::frames::mac_text;
+use crate::lab::namespace::Namespace;
 
 /// How long a board may take for anything, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -49,14 +50,22 @@ fn free_port() -> u16 {
 /// What a board has said, and whoever waits for more of it.
 type Transcript = Arc<(Mutex<String>, Condvar)>;
 
+/// Where a board's Ethernet goes.
+#[derive(Clone, Debug)]
+enum Cable {
+    /// The UDP port of its Ethernet, and where frames go.
+    Udp(u16, u16),
+    /// A namespace, and a TAP device in it.
+    Tap(String, String),
+}
+
 /// A board. Its power is on from the start, and off when it is dropped.
 #[derive(Debug)]
 pub struct Board {
     image: PathBuf,
     flash: PathBuf,
     mac: [u8; 6],
-    /// The UDP port of its Ethernet, and where frames go.
-    ports: (u16, u16),
+    cable: Cable,
     child: Option<Child>,
     transcript: Transcript,
     /// What has been waited for already.
@@ -68,8 +77,19 @@ impl Board {
     /// is `flash`, a file that is made if it is not there.
     #[track_caller]
     pub fn new(image: &Path, flash: &Path, mac: [u8; 6], ports: (u16, u16)) -> Self {
+        Self::on(image, flash, mac, Cable::Udp(ports.0, ports.1))
+    }
+
+    /// The same on a TAP device that is there already, in a namespace.
+    #[track_caller]
+    pub fn on_tap(image: &Path, flash: &Path, mac: [u8; 6], namespace: &Namespace, tap: &str) -> Self {
+        Self::on(image, flash, mac, Cable::Tap(namespace.name().to_owned(), tap.to_owned()))
+    }
+
+    #[track_caller]
+    fn on(image: &Path, flash: &Path, mac: [u8; 6], cable: Cable) -> Self {
         let (image, flash) = (image.to_owned(), flash.to_owned());
-        let mut board = Self { image, flash, mac, ports, child: None, transcript: Arc::default(), read: 0 };
+        let mut board = Self { image, flash, mac, cable, child: None, transcript: Arc::default(), read: 0 };
         board.power_on();
         board
     }
@@ -86,9 +106,17 @@ impl Board {
     /// Switches it on.
     #[track_caller]
     pub fn power_on(&mut self) {
-        let mut command = Command::new(scripts().join("run"));
+        let run = scripts().join("run");
+        let (mut command, net) = match &self.cable {
+            Cable::Udp(mine, peer) => (Command::new(run), vec!["--udp".to_owned(), mine.to_string(), peer.to_string()]),
+            Cable::Tap(namespace, tap) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(run);
+                (command, vec!["--tap".to_owned(), tap.clone()])
+            }
+        };
         command.arg("--image").arg(&self.image).arg("--flash").arg(&self.flash).args(["--mac", &mac_text(self.mac)]);
-        command.args(["--udp", &self.ports.0.to_string(), &self.ports.1.to_string(), "--serial", "stdio"]);
+        command.args(net).args(["--serial", "stdio"]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().expect("the board's script can be run");
         let mut output = child.stdout.take().expect("it is piped");
@@ -111,6 +139,11 @@ impl Board {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Whether it has power.
+    pub fn is_on(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// CPU time that QEMU has taken, in milliseconds.

@@ -16,6 +16,7 @@ use super::frames::mac_text;
 use super::process::Process;
 use super::spec::Spec;
 use super::{Lan, namespace, steadfast_binary};
+use crate::qemu;
 
 /// Which form of the firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Board {
     Tap,
     /// The C program on a TAP device.
     C,
+    /// The image of a board in QEMU.
+    Image,
 }
 
 /// Who takes part in an election.
@@ -64,8 +67,16 @@ impl Party {
                 let compiled = C_EXAMPLE.get_or_init(|| build_c_example(&c_binary(), &[]));
                 compiled.clone()
             }),
+            Self::Firmware(Board::Image) => image().map(|_| ()),
         }
     }
+}
+
+static IMAGE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+
+/// The image, built once.
+fn image() -> Result<&'static Path, String> {
+    IMAGE.get_or_init(qemu::image).as_deref().map_err(Clone::clone)
 }
 
 static C_EXAMPLE: OnceLock<Result<(), String>> = OnceLock::new();
@@ -115,8 +126,10 @@ pub fn build_c_example(output: &Path, options: &[&str]) -> Result<(), String> {
 pub enum Running {
     /// A program of Linux.
     Linux(Daemon),
-    /// The firmware.
-    Firmware(Process),
+    /// The firmware as a process.
+    Process(Process),
+    /// The firmware in QEMU.
+    Image(qemu::Board),
 }
 
 impl Running {
@@ -125,55 +138,80 @@ impl Running {
     pub fn start(party: Party, lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Self {
         match party {
             Party::Linux(engine) => Self::Linux(Daemon::start(engine, lan, host, spec, priority)),
-            Party::Firmware(board) => Self::Firmware(start_firmware(board, lan, host, &spec.text(priority))),
+            Party::Firmware(Board::Image) => Self::Image(start_image(lan, host, &spec.text(priority))),
+            Party::Firmware(board) => Self::Process(start_process(board, lan, host, &spec.text(priority))),
         }
     }
 
     /// Asks for a planned stop. When.
     #[track_caller]
-    pub fn terminate(&self) -> Stamp {
+    pub fn terminate(&mut self) -> Stamp {
         match self {
             Self::Linux(daemon) => daemon.terminate(),
-            Self::Firmware(process) => process.signal(Signal::SIGTERM),
+            Self::Process(process) => process.signal(Signal::SIGTERM),
+            Self::Image(board) => {
+                let at = Stamp::now();
+                board.type_in("drain\r");
+                at
+            }
         }
     }
 
-    /// Waits for its end; its exit code, `None` if a signal ended it.
+    /// Waits for its end, a board's until it stays out; its exit code, `None` if a signal ended it.
     #[track_caller]
     pub fn wait(&mut self, patience: Duration) -> Option<i32> {
-        self.process_mut().wait(patience)
+        match self {
+            Self::Linux(daemon) => daemon.process.wait(patience),
+            Self::Process(process) => process.wait(patience),
+            Self::Image(board) => {
+                board.expect("stays out");
+                Some(0)
+            }
+        }
     }
 
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
-        self.process_mut().is_running()
+        match self {
+            Self::Linux(daemon) => daemon.process.is_running(),
+            Self::Process(process) => process.is_running(),
+            Self::Image(board) => board.is_on(),
+        }
     }
 
     /// What it has printed so far.
     pub fn log(&self) -> String {
         match self {
             Self::Linux(daemon) => daemon.process.log(),
-            Self::Firmware(process) => process.log(),
-        }
-    }
-
-    fn process_mut(&mut self) -> &mut Process {
-        match self {
-            Self::Linux(daemon) => &mut daemon.process,
-            Self::Firmware(process) => process,
+            Self::Process(process) => process.log(),
+            Self::Image(board) => board.transcript(),
         }
     }
 }
 
+/// Starts a board on the TAP device of machine `host` with a whole configuration, which its console takes.
+#[track_caller]
+fn start_image(lan: &Lan, host: usize, text: &str) -> qemu::Board {
+    let machine = lan.host(host);
+    let image = image().unwrap_or_else(|why| panic!("{why}"));
+    let flash = lan.folder().join(format!("{host}.flash"));
+    let mut board = qemu::Board::on_tap(image, &flash, machine.mac, lan.hub(), &format!("p{host}"));
+    board.expect("\n> ");
+    let own = format!("static_ipaddress {{\n    {}/24\n    {}/64\n}}\n", machine.v4, machine.link_local);
+    let said = board.load(&(own + text));
+    assert!(said.contains("in force"), "{said}");
+    board
+}
+
 /// Starts the firmware on the TAP device of machine `host` with a whole configuration.
 #[track_caller]
-pub fn start_firmware(board: Board, lan: &Lan, host: usize, text: &str) -> Process {
+fn start_process(board: Board, lan: &Lan, host: usize, text: &str) -> Process {
     let configuration = lan.folder().join(format!("{host}.conf"));
     fs::write(&configuration, text).expect("a configuration can be written");
     let machine = lan.host(host);
     let program = match board {
-        Board::Tap => tap_binary(),
         Board::C => c_binary(),
+        _ => tap_binary(),
     };
     let mut command = lan.hub().command(&program.display().to_string());
     command.args(["--tap", &format!("p{host}"), "--interface", "eth0", "--mac", &mac_text(machine.mac)]);
