@@ -11,11 +11,13 @@ mod flash;
 mod host;
 mod interrupts;
 mod lan9118;
+mod memory;
 mod registers;
 mod say;
 mod stack;
 mod station;
 mod uart;
+mod vectors;
 mod watchdog;
 
 use core::fmt::Write;

@@ -4,6 +4,10 @@
 #[cfg(all(feature = "log", feature = "defmt"))]
 compile_error!("choose `log` or `defmt`");
 
+// Where defmt's frames go: to a debugger, or QEMU with -semihosting. Without either the board stops at the first one.
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
+
 /// Says something that is as it should be.
 #[macro_export]
 macro_rules! info {

@@ -204,8 +204,10 @@ impl<'t> Told<'t> {
 impl NetworkHardware for Hardware<'_, '_> {
     fn send(&mut self, _: InterfaceId, frame: &[u8]) -> Result<(), Busy> {
         self.chip.send(frame)?;
-        let advertisement = matches!(frame, [_, _, _, _, _, _, 0, 0, 0x5e, 0, 1, _, 8, 0, ..]) && frame.get(23) == Some(&PROTOCOL)
-            || matches!(frame, [_, _, _, _, _, _, 0, 0, 0x5e, 0, 2, _, 0x86, 0xdd, ..]) && frame.get(20) == Some(&PROTOCOL);
+        let advertisement = matches!(frame, [_, _, _, _, _, _, 0, 0, 0x5e, 0, 1, _, 8, 0, ..])
+            && frame.get(23) == Some(&PROTOCOL)
+            || matches!(frame, [_, _, _, _, _, _, 0, 0, 0x5e, 0, 2, _, 0x86, 0xdd, ..])
+                && frame.get(20) == Some(&PROTOCOL);
         if let Some(told) = &mut self.told
             && advertisement
             && let Some(source) = frame.get(6..).and_then(|rest| rest.first_chunk())
