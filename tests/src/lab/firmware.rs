@@ -197,7 +197,8 @@ fn start_image(lan: &Lan, host: usize, text: &str) -> qemu::Board {
     let flash = lan.folder().join(format!("{host}.flash"));
     let mut board = qemu::Board::on_tap(image, &flash, machine.mac, lan.hub(), &format!("p{host}"));
     board.expect("\n> ");
-    let own = format!("static_ipaddress {{\n    {}/24\n    {}/64\n}}\n", machine.v4, machine.link_local);
+    let own = [format!("{}/24", machine.v4), format!("{}/64", machine.link_local), format!("{}/64", machine.v6)];
+    let own = format!("static_ipaddress {{\n    {}\n}}\n", own.join("\n    "));
     let said = board.load(&(own + text));
     assert!(said.contains("in force"), "{said}");
     board
