@@ -241,6 +241,9 @@ impl fmt::Display for Message<'_> {
                     f.write_str("; it has no effect")
                 }
             }
+            Self::NotYet { keyword } if !cfg!(feature = "all-keywords") => {
+                write!(f, "`{}` is not known here; it has no effect", Short(keyword))
+            }
             Self::NotYet { keyword } => {
                 write!(f, "keepalived's `{}` is not supported yet; it has no effect", Short(keyword))
             }

@@ -55,6 +55,44 @@ const fn ignored(name: &'static str, why: &'static str) -> Keyword {
     Keyword { name, support: Support::Ignored(why), own: false }
 }
 
+/// What there is of a table in this build.
+macro_rules! table {
+    ($all:expr) => {{
+        const KEPT: &[Keyword] = &kept::<{ count($all) }>($all);
+        KEPT
+    }};
+}
+
+/// Whether a keyword is in the tables of this build.
+const fn is_kept(keyword: &Keyword) -> bool {
+    cfg!(feature = "all-keywords") || matches!(keyword.support, Support::Supported)
+}
+
+const fn count(mut all: &[Keyword]) -> usize {
+    let mut count = 0_usize;
+    while let Some((keyword, rest)) = all.split_first() {
+        if is_kept(keyword) {
+            count = count.saturating_add(1);
+        }
+        all = rest;
+    }
+    count
+}
+
+const fn kept<const N: usize>(mut all: &[Keyword]) -> [Keyword; N] {
+    let mut kept = [supported(""); N];
+    let mut places: &mut [Keyword] = &mut kept;
+    while let Some((keyword, rest)) = all.split_first() {
+        if is_kept(keyword) {
+            let Some((place, more)) = places.split_first_mut() else { break };
+            *place = *keyword;
+            places = more;
+        }
+        all = rest;
+    }
+    kept
+}
+
 /// The kinds of places that have keywords of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -123,21 +161,33 @@ impl Vocabulary {
         Self::RealServerRole,
     ];
 
-    /// Its keywords.
+    /// Its keywords: all, or those that core acts upon.
     pub const fn keywords(self) -> &'static [Keyword] {
         match self {
-            Self::File => vrrp::FILE,
-            Self::Global => vrrp::GLOBAL,
-            Self::Instance => vrrp::INSTANCE,
-            Self::Authentication => vrrp::AUTHENTICATION,
-            Self::AuthHmac => vrrp::AUTH_HMAC,
-            Self::SyncGroup => vrrp::SYNC_GROUP,
-            Self::Script => vrrp::SCRIPT,
-            Self::TrackFile => vrrp::TRACK_FILE,
-            Self::TrackProcess => vrrp::TRACK_PROCESS,
-            Self::GarpGroup => vrrp::GARP_GROUP,
-            Self::TrackGroup => vrrp::TRACK_GROUP,
-            Self::Bfd => vrrp::BFD,
+            // The blocks of IPVS are none of core's.
+            Self::VirtualServer
+            | Self::VirtualServerGroup
+            | Self::RealServer
+            | Self::Checker
+            | Self::Url
+            | Self::Ssl
+            | Self::RealServerRole
+                if !cfg!(feature = "all-keywords") =>
+            {
+                &[]
+            }
+            Self::File => table!(vrrp::FILE),
+            Self::Global => table!(vrrp::GLOBAL),
+            Self::Instance => table!(vrrp::INSTANCE),
+            Self::Authentication => table!(vrrp::AUTHENTICATION),
+            Self::AuthHmac => table!(vrrp::AUTH_HMAC),
+            Self::SyncGroup => table!(vrrp::SYNC_GROUP),
+            Self::Script => table!(vrrp::SCRIPT),
+            Self::TrackFile => table!(vrrp::TRACK_FILE),
+            Self::TrackProcess => table!(vrrp::TRACK_PROCESS),
+            Self::GarpGroup => table!(vrrp::GARP_GROUP),
+            Self::TrackGroup => table!(vrrp::TRACK_GROUP),
+            Self::Bfd => table!(vrrp::BFD),
             Self::VirtualServer => lvs::VIRTUAL_SERVER,
             Self::VirtualServerGroup => lvs::VIRTUAL_SERVER_GROUP,
             Self::RealServer => lvs::REAL_SERVER,
