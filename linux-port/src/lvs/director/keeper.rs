@@ -157,10 +157,22 @@ impl Keeper {
     fn carry_out(&mut self, kernel: &mut impl Kernel, mut held: Table, writes: &[Write]) -> io::Result<usize> {
         self.dirty.clear();
         let refused = if writes.is_empty() { Vec::new() } else { kernel.write(writes)? };
+        let incomplete: BTreeSet<ServiceKey> =
+            refused.iter().filter_map(|(index, _)| writes.get(*index)).map(Write::service).collect();
         let mut failures = refused.iter().map(|(index, _)| *index).peekable();
+        let mut last = None;
         for (index, write) in writes.iter().enumerate() {
-            if failures.next_if_eq(&index).is_none() {
-                enter(&mut held, write);
+            let (key, failed) = (write.service(), failures.next_if_eq(&index).is_some());
+            if incomplete.contains(&key) {
+                if !failed {
+                    enter(&mut held, write);
+                }
+            } else if last.replace(key) != Some(key) {
+                // All of it was carried out, so it is as it ought to be.
+                match self.wanted.get(&key) {
+                    Some(row) => drop(held.insert(key, row.clone())),
+                    None => drop(held.remove(&key)),
+                }
             }
         }
         if let Some((index, error)) = refused.first()

@@ -5,6 +5,7 @@
 mod rules;
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use steadfast_core::config::diagnostic::{Short, Used};
@@ -61,8 +62,13 @@ impl<'d> Services<'d> {
     /// Reads a `virtual_server`.
     pub(super) fn read(&mut self, statement: &Statement<'_>, reader: &mut Reader<'_>) {
         reader.begin();
-        let words: Vec<_> = statement.words.take(3).map(|word| Short(word.text).to_string()).collect();
-        self.names.push((words.join(" "), statement.keyword.place));
+        let mut name = String::new();
+        for word in statement.words.take(3) {
+            let blank = if name.is_empty() { "" } else { " " };
+            // Writing to a String cannot fail.
+            let _ = write!(name, "{blank}{}", Short(word.text));
+        }
+        self.names.push((name.clone(), statement.keyword.place));
         let Some(target) = Target::read(statement, reader) else { return };
         let mut draft = Draft::default();
         let has_block = reader.block(statement, Vocabulary::VirtualServer, |keyword, entry, reader| {
@@ -71,7 +77,7 @@ impl<'d> Services<'d> {
         if !has_block {
             return;
         }
-        let service = draft.finish(statement.keyword.place, &words.join(" "), &target, self, reader);
+        let service = draft.finish(statement.keyword.place, name, &target, self, reader);
         if !reader.has_errors() {
             self.services.extend(service.map(Arc::new));
         }

@@ -1,6 +1,6 @@
 //! The rules between the keywords of a `virtual_server`: defaults, families, ports, what cancels what.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use steadfast_core::config::diagnostic::{Short, Used};
@@ -69,7 +69,7 @@ impl Entries {
     }
 
     /// The families that are said, of addresses and of marks.
-    fn families(&self) -> HashSet<Family> {
+    fn families(&self) -> BTreeSet<Family> {
         let family = |&(_, what): &(Place, What)| match what {
             What::Addresses { first, .. } => Some(Family::of(&first)),
             What::Mark { family, .. } => family,
@@ -83,7 +83,7 @@ impl Draft {
     pub(super) fn finish(
         mut self,
         place: Place,
-        name: &str,
+        name: String,
         target: &Target<'_>,
         services: &mut Services<'_>,
         reader: &mut Reader<'_>,
@@ -109,7 +109,7 @@ impl Draft {
             self.ha_suspend = None;
         }
         Some(VirtualServer {
-            name: name.to_owned(),
+            name,
             keys,
             scheduler: scheduler.into(),
             flags: scheduler_flags(&self.flags, scheduler, one_packet, reader),
@@ -195,7 +195,7 @@ impl Draft {
             lower_threshold: self.lower_threshold,
             log_all_failures: services.definitions.globals.log_all_failures,
         };
-        let mut seen = HashSet::new();
+        let mut seen = BTreeSet::new();
         let mut servers = Vec::new();
         for draft in self.servers.drain(..) {
             let method = draft.forwarding.unwrap_or(forwarding);
@@ -315,7 +315,7 @@ fn keys(
         return None;
     }
     let mut keys = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     for &(at, what) in &entries.0 {
         let mut add = |key: ServiceKey| {
             if !seen.insert(key) {
