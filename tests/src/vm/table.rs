@@ -3,7 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
-use crate::lab::clock::Stamp;
+use steadfast_linux::ipvs::client::Client;
+use steadfast_linux::ipvs::row::ServiceKey;
+
+use crate::lab::clock::{Stamp, wait_for};
 use crate::lab::namespace::{Namespace, run};
 
 /// How often a table is looked at while it is waited for.
@@ -74,6 +77,26 @@ pub fn wait_servers(place: &Namespace, service: &str, wanted: &[&str], patience:
 
 /// How many servers the table holds, in all its services: cheaper than `ipvsadm` for a table of thousands.
 pub fn count_servers(place: &Namespace) -> usize {
-    let text = place.enter(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap_or_default());
+    place.enter(count_servers_here)
+}
+
+/// The same in the namespace of the calling thread.
+fn count_servers_here() -> usize {
+    let text = std::fs::read_to_string("/proc/thread-self/net/ip_vs").unwrap_or_default();
     text.lines().filter(|line| line.starts_with("  -> ") && !line.contains("RemoteAddress")).count()
+}
+
+/// Waits until the table holds `all` servers, `own` of them those of the service `last`, which comes last; panics after
+/// `patience`. When it was seen to. Hardly anything of the machine's time is taken: the last service alone is asked
+/// for, every few milliseconds, and the rest is counted when it is there.
+#[track_caller]
+pub fn wait_whole(place: &Namespace, last: &ServiceKey, own: usize, all: usize, patience: Duration) -> Stamp {
+    place.enter(|| {
+        let mut client = wait_for("the kernel's IPVS", patience, || Client::open().ok());
+        wait_for("the whole table", patience, || {
+            let at = Stamp::now();
+            let there = client.destinations(last).is_ok_and(|found| found.len() == own);
+            (there && count_servers_here() == all).then_some(at)
+        })
+    })
 }

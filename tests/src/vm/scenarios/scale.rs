@@ -2,7 +2,12 @@
 //! is complete; how much a reload writes; what a check costs.
 
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
 use std::time::Duration;
+
+use steadfast_linux::ipvs::client::Client;
+use steadfast_linux::ipvs::row::{Destination, DestinationKey, Forwarding, Protocol, Service, ServiceKey};
+use steadfast_linux::ipvs::table::Write;
 
 use super::super::director::{Director, Program};
 use super::super::net::{Net, Role};
@@ -34,8 +39,17 @@ fn configuration(services: usize, check: bool) -> String {
     text
 }
 
+fn virtual_address(service: usize) -> Ipv4Addr {
+    let number = |number| u8::try_from(number).expect("at most 64,000 services");
+    Ipv4Addr::new(10, 50, number(service / 250), number(service % 250 + 1))
+}
+
+fn key(service: usize) -> ServiceKey {
+    ServiceKey::Address { protocol: Protocol::Tcp, address: virtual_address(service).into(), port: 80 }
+}
+
 fn virtual_server(service: usize, check: bool) -> String {
-    let (high, low) = (service / 250, service % 250 + 1);
+    let [.., high, low] = virtual_address(service).octets();
     let mut text = format!(
         "virtual_server 10.50.{high}.{low} 80 {{\n    delay_loop 1\n    lb_algo rr\n    lb_kind NAT\n    protocol TCP\n"
     );
@@ -61,24 +75,71 @@ fn wait_count(net: &Net, wanted: usize) -> Stamp {
     })
 }
 
-/// From the start of the program to the last server in the table; medians of three, in turn.
-fn table_time() {
-    let net = Net::new(&[Role::Director1]);
-    let text = configuration(SERVICES, false);
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
-        for (program, times) in [(Program::Keepalived, &mut theirs), (Program::Steadfast, &mut ours)] {
-            let running = Director::start(program, &net, Role::Director1, &text);
-            times.push(wait_count(&net, SERVICES * SERVERS).ms_since(running.started));
-            running.stop();
-            assert_eq!(table::count_servers(net.machine(Role::Director1)), 0, "{} leaves servers", program.name());
+/// The rows of [`configuration`], one after the other.
+fn rows() -> Vec<Write> {
+    let mut rows = Vec::new();
+    for service in 0..SERVICES {
+        let key = key(service);
+        rows.push(Write::AddService(Service {
+            key,
+            scheduler: "rr".into(),
+            flags: Default::default(),
+            persistence: None,
+        }));
+        let [.., high, low] = virtual_address(service).octets();
+        for network in (60..).take(SERVERS) {
+            let destination = DestinationKey { address: Ipv4Addr::new(10, network, high, low).into(), port: 80 };
+            let (forwarding, weight) = (Forwarding::Masquerade, 1);
+            let (upper_threshold, lower_threshold) = (0, 0);
+            let row = Destination { key: destination, forwarding, weight, upper_threshold, lower_threshold };
+            rows.push(Write::AddDestination(key, row));
         }
     }
+    rows
+}
+
+/// How long the kernel takes for the rows alone, in milliseconds: they are ready, and given to it in a few trains.
+fn kernel_time() -> f64 {
+    let net = Net::new(&[Role::Director1]);
+    let rows = rows();
+    net.machine(Role::Director1).enter(|| {
+        let mut client = Client::open().expect("the kernel's IPVS");
+        let begun = Stamp::now();
+        let refused = client.write(&rows).expect("an answer of the kernel");
+        assert!(refused.is_empty(), "{refused:?}");
+        Stamp::now().ms_since(begun)
+    })
+}
+
+/// From the start of the program to the last server in the table; medians of three, in turn. Each time on a machine
+/// that has just been made: a kernel remembers servers for minutes after they were deleted, and looks through them
+/// whenever one is added.
+///
+/// What the kernel needs for the rows alone, whoever writes them, is a tenth of keepalived's time, and more than a third
+/// of Steadfast's; to start a program and to read 320 kB of configuration at an emulator's speed is most of the rest. So
+/// it is a quarter of keepalived's time on an idle machine.
+fn table_time() {
+    let text = configuration(SERVICES, false);
+    let last = key(SERVICES - 1);
+    let (mut ours, mut theirs, mut kernel) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..3 {
+        kernel.push(kernel_time());
+        for (program, times) in [(Program::Keepalived, &mut theirs), (Program::Steadfast, &mut ours)] {
+            let net = Net::new(&[Role::Director1]);
+            let director = net.machine(Role::Director1);
+            let running = Director::start(program, &net, Role::Director1, &text);
+            let complete = table::wait_whole(director, &last, SERVERS, SERVICES * SERVERS, PATIENCE);
+            times.push(complete.ms_since(running.started));
+            running.stop();
+            assert_eq!(table::count_servers(director), 0, "{} leaves servers", program.name());
+        }
+    }
+    println!("figure: vm: 1,000 services with 4 servers, the kernel alone: {} ms", summary(&kernel));
     println!("figure: vm: 1,000 services with 4 servers, start to complete table: steadfast {} ms", summary(&ours));
     println!("figure: vm: 1,000 services with 4 servers, start to complete table: keepalived {} ms", summary(&theirs));
     let (ours, theirs) = (median(&ours), median(&theirs));
     println!("figure: vm: the table of steadfast takes {:.2} of keepalived's time", ours / theirs);
-    assert!(ours < theirs, "{ours:.0} ms, keepalived {theirs:.0} ms");
+    assert!(ours * 5.0 <= theirs * 2.0, "{ours:.0} ms is more than two fifths of keepalived's {theirs:.0} ms");
 }
 
 /// What reloads write: nothing when nothing has changed, what is new and no more when something has.
@@ -109,7 +170,8 @@ fn reload_writes() {
 }
 
 /// 4,000 TCP checks that are due every second: the CPU time of one, and that no server that answers is taken out. An
-/// emulated processor does not get to all of them in their second, keepalived's or ours; the cost of one is still told.
+/// emulated processor does not get to all of them in their second, keepalived's or ours; the cost of one is still told,
+/// as the median of three in turn.
 /// The program has a processor to itself: what its packets cause at the servers is not its cost.
 fn cost_of_checks() {
     let net = Net::new(&[Role::Director1, Role::Rs1, Role::Rs2]);
@@ -127,9 +189,9 @@ fn cost_of_checks() {
     }
     let text = configuration(SERVICES, true);
     let accepted = || sinks.iter().map(Server::accepted).sum::<u64>();
-    let window = Duration::from_secs(if thorough() { 30 } else { 12 });
-    let mut costs = Vec::new();
-    for program in [Program::Keepalived, Program::Steadfast] {
+    let window = Duration::from_secs(if thorough() { 20 } else { 6 });
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for program in [Program::Keepalived, Program::Steadfast].repeat(3) {
         let before = accepted();
         let running = Director::start(program, &net, Role::Director1, &text);
         running.stay_on_first_processor();
@@ -139,7 +201,9 @@ fn cost_of_checks() {
         let (begun, checks, cpu) = (Stamp::now(), accepted(), running.process.cpu_ms());
         while Stamp::now() < begun + window {
             std::thread::sleep(Duration::from_secs(1));
-            assert_eq!(table::count_servers(director), SERVICES * SERVERS, "{} removed a server", program.name());
+            // What keepalived does on a machine that cannot keep up with it is its own business.
+            let all = table::count_servers(director) == SERVICES * SERVERS;
+            assert!(all || program == Program::Keepalived, "a server was removed");
         }
         let seconds = Stamp::now().ms_since(begun) / 1000.0;
         let (checks, cpu) = ((accepted() - checks) as f64, running.process.cpu_ms() - cpu);
@@ -150,10 +214,10 @@ fn cost_of_checks() {
             checks / seconds,
             running.process.resident_kb()
         );
-        costs.push(cost);
+        if program == Program::Steadfast { &mut ours } else { &mut theirs }.push(cost);
         running.stop();
     }
-    let [theirs, ours] = costs[..] else { panic!("two programs were measured") };
+    let (ours, theirs) = (median(&ours), median(&theirs));
     println!("figure: vm: a check of steadfast costs {:.2} of keepalived's", ours / theirs);
-    assert!(ours < theirs, "{ours:.0} us a check, keepalived {theirs:.0} us");
+    assert!(ours * 2.0 <= theirs, "{ours:.0} us a check is more than half of keepalived's {theirs:.0} us");
 }
