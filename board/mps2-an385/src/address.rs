@@ -5,7 +5,7 @@ use core::net::IpAddr;
 
 use heapless::Vec;
 use steadfast_core::config::statement::{Block, Statement};
-use steadfast_core::config::{Diagnostic, Message, Severity};
+use steadfast_core::config::{Diagnostic, Message, Severity, value};
 
 use crate::station::INTERFACE;
 
@@ -43,11 +43,9 @@ pub fn read<'t>(text: &'t str, report: &mut dyn FnMut(Diagnostic<'t>)) -> Vec<Ow
 }
 
 fn own(entry: &Statement<'_>) -> Option<Own> {
-    let (address, prefix) = entry.keyword.text.split_once('/')?;
-    let (address, prefix): (IpAddr, u8) = (address.parse().ok()?, prefix.parse().ok()?);
-    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let (address, Some(Ok(prefix))) = value::prefix(entry.keyword.text)? else { return None };
     let mut words = entry.words.map(|word| word.text);
     let here = matches!((words.next(), words.next(), words.next()), (None, ..) | (Some("dev"), Some(INTERFACE), None));
-    let usable = !address.is_unspecified() && !address.is_multicast() && prefix <= longest;
+    let usable = !address.is_unspecified() && !address.is_multicast();
     (here && usable).then_some(Own { address, prefix })
 }

@@ -202,7 +202,7 @@ fn broadcast(text: &str, address: IpAddr, prefix_len: u8) -> Option<Ipv4Addr> {
     match text {
         "+" => Some(Ipv4Addr::from_bits(address.to_bits() | host_bits)),
         "-" => Some(Ipv4Addr::from_bits(address.to_bits() & !host_bits)),
-        explicit => explicit.parse().ok(),
+        explicit => value::address_v4(explicit),
     }
 }
 

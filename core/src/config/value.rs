@@ -63,16 +63,10 @@ pub fn required<'a, T>(
     parse: impl FnOnce(&'a str) -> Option<T>,
     log: &mut Log<'_, 'a>,
 ) -> Option<T> {
-    let keyword = statement.keyword.text;
-    let mut words = statement.words;
-    let Some(word) = words.next() else {
-        log.error(statement.keyword.place, Message::MissingValue { keyword, expected });
-        return None;
-    };
-    no_more(statement, words, log);
+    let word = only(statement, Severity::Error, expected, log)?;
     let value = parse(word.text);
     if value.is_none() {
-        log.error(word.place, Message::WrongValue { keyword, value: word.text, expected });
+        wrong(statement, word, expected, None, log);
     }
     value
 }
@@ -86,18 +80,47 @@ pub fn defaulted<'a, T>(
     parse: impl FnOnce(&'a str) -> Option<T>,
     log: &mut Log<'_, 'a>,
 ) -> Option<T> {
-    let keyword = statement.keyword.text;
-    let mut words = statement.words;
-    let Some(word) = words.next() else {
-        log.warning(statement.keyword.place, Message::MissingValue { keyword, expected });
-        return None;
-    };
-    no_more(statement, words, log);
+    let word = only(statement, Severity::Warning, expected, log)?;
     let value = parse(word.text);
     if value.is_none() {
-        log.warning(word.place, Message::Substituted { keyword, value: word.text, expected, used });
+        wrong(statement, word, expected, Some(used), log);
     }
     value
+}
+
+/// The one word behind a keyword. Apart, as is the next one: they are wanted for every type that a value can have.
+#[inline(never)]
+fn only<'a>(
+    statement: &Statement<'a>,
+    severity: Severity,
+    expected: &'static str,
+    log: &mut Log<'_, 'a>,
+) -> Option<Word<'a>> {
+    let Word { text: keyword, place } = statement.keyword;
+    let mut words = statement.words;
+    let word = words.next();
+    match word {
+        None => log.add(Diagnostic { place, severity, message: Message::MissingValue { keyword, expected } }),
+        Some(_) => no_more(statement, words, log),
+    }
+    word
+}
+
+/// Reports a word that is no value of its keyword.
+#[inline(never)]
+fn wrong<'a>(
+    statement: &Statement<'a>,
+    word: Word<'a>,
+    expected: &'static str,
+    used: Option<Used<'static>>,
+    log: &mut Log<'_, 'a>,
+) {
+    let Word { text: value, place } = word;
+    let keyword = statement.keyword.text;
+    match used {
+        None => log.error(place, Message::WrongValue { keyword, value, expected }),
+        Some(used) => log.warning(place, Message::Substituted { keyword, value, expected, used }),
+    }
 }
 
 /// A keyword that switches something on, and may say `off`.
@@ -181,8 +204,24 @@ pub fn boolean(text: &str) -> Option<bool> {
 
 /// An address.
 pub fn address(text: &str) -> Option<IpAddr> {
-    let v4 = text.parse().ok().map(IpAddr::V4);
+    let v4 = address_v4(text).map(IpAddr::V4);
     v4.or_else(|| address_v6(text).map(IpAddr::V6))
+}
+
+/// An IPv4 address: four decimal numbers, without leading zeros, which some take for octal. As the standard library's
+/// parser, whose code takes a kibibyte more.
+pub(super) fn address_v4(text: &str) -> Option<Ipv4Addr> {
+    let mut octets = [0; 4];
+    let mut rest = Some(text);
+    for octet in &mut octets {
+        let (part, after) = split(rest?, b'.');
+        if part.len() > 1 && part.starts_with('0') {
+            return None;
+        }
+        *octet = u8::try_from(digits(part)?).ok()?;
+        rest = after;
+    }
+    rest.is_none().then_some(Ipv4Addr::from(octets))
 }
 
 /// An IPv6 address (RFC 4291 section 2.2). The standard library's parser takes the same texts, but has a
@@ -201,7 +240,7 @@ fn address_v6(text: &str) -> Option<Ipv6Addr> {
     while let Some(text) = rest {
         let (part, after) = split(text, b':');
         if let (Some(_), None) = (split(part, b'.').1, after) {
-            value = shifted(value, 2) | u128::from(part.parse::<Ipv4Addr>().ok()?.to_bits());
+            value = shifted(value, 2) | u128::from(address_v4(part)?.to_bits());
             groups = groups.saturating_add(2);
         } else {
             value = shifted(value, 1) | u128::from(hexadecimal(part, 4)?);
@@ -232,7 +271,7 @@ fn address_v6(text: &str) -> Option<Ipv6Addr> {
 
 /// An IPv4 multicast group.
 pub(super) fn group_v4(text: &str) -> Option<Ipv4Addr> {
-    text.parse().ok().filter(Ipv4Addr::is_multicast)
+    address_v4(text).filter(Ipv4Addr::is_multicast)
 }
 
 /// An IPv6 multicast group of link-local scope.
@@ -307,6 +346,36 @@ mod tests {
         assert_eq!(prefix("10.0.0.1/"), Some((v4, Some(Err("")))));
         assert_eq!(prefix("10.0.0.300/24"), None);
         assert_eq!(prefix("fe80::1/128").map(|(_, length)| length), Some(Some(Ok(128))));
+    }
+
+    #[test]
+    fn ipv4_addresses_are_those_of_the_standard_library() {
+        for text in ["0.0.0.0", "10.0.0.1", "255.255.255.255", "192.0.2.100"] {
+            assert_eq!(address_v4(text), text.parse().ok(), "{text}");
+            assert!(address_v4(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "1",
+            "1.2.3",
+            "1.2.3.",
+            "1.2.3.4.",
+            "1.2.3.4.5",
+            ".1.2.3",
+            "1..2.3",
+            "256.0.0.1",
+            "01.2.3.4",
+            "1.2.3.00",
+            "+1.2.3.4",
+            "1.2.3.4 ",
+            "0x1.2.3.4",
+            "1.2.3.\u{664}",
+            "99999999999999999999.0.0.1",
+        ] {
+            assert_eq!(address_v4(text), None, "{text}");
+            assert!(text.parse::<Ipv4Addr>().is_err(), "{text}");
+        }
     }
 
     #[test]
