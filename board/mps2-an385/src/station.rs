@@ -11,6 +11,8 @@ use steadfast_core::storage::Fixed;
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, MacAddr};
 use steadfast_core::wire::PROTOCOL;
+use steadfast_core::wire::ip::multicast_mac;
+use steadfast_core::wire::ndisc::solicited_node;
 use steadfast_firmware::device::{Buffers, FrameIo, Under};
 use steadfast_firmware::hardware::{Busy, NetworkHardware};
 use steadfast_firmware::node::Node;
@@ -34,6 +36,9 @@ const GROUPS: usize = 4;
 
 /// The memory of the agent.
 pub type Storage = Fixed<ROUTERS, ADDRESSES, 1, EVENTS, 0, GROUPS>;
+
+/// What the receive filter knows the station's own groups by; no interface has this number.
+const OWN: u8 = u8::MAX;
 
 /// How many frames are taken in before what is owed is sent.
 const BUDGET: usize = 32;
@@ -82,16 +87,19 @@ impl<'a> Station<'a> {
     pub fn readdress(&mut self, now: Instant, own: Vec<Own, { address::MOST }>) {
         for Own { address, prefix } in &self.own {
             take_off(self.stack, IpCidr::new((*address).into(), *prefix));
+            hear_questions(&mut self.chip, *address, false);
         }
         let automatic = IpAddr::V6(link_local(self.chip.station()));
         let scoped = own.iter().map(|one| one.address).find(|address| source_family(address) == Some(Family::V6));
         let cidr = IpCidr::new(automatic.into(), 64);
         take_off(self.stack, cidr);
+        hear_questions(&mut self.chip, automatic, scoped.is_none());
         if scoped.is_none() {
             put_on(self.stack, cidr);
         }
         for Own { address, prefix } in &own {
             put_on(self.stack, IpCidr::new((*address).into(), *prefix));
+            hear_questions(&mut self.chip, *address, true);
         }
         let v4 = own.iter().map(|one| one.address).find(|address| source_family(address) == Some(Family::V4));
         for (family, source) in [(Family::V4, v4), (Family::V6, scoped.or(Some(automatic)))] {
@@ -246,6 +254,14 @@ fn put_on(stack: &mut Interface, address: IpCidr) {
             warn!("the stack has no room for another address");
         }
     });
+}
+
+/// Neighbour Solicitations for an address of the station's own are heard, or not; the node asks for those for virtual
+/// addresses.
+fn hear_questions(chip: &mut Lan9118, address: IpAddr, on: bool) {
+    if let IpAddr::V6(address) = address {
+        chip.hear(OWN, multicast_mac(solicited_node(address).into()), on);
+    }
 }
 
 fn take_off(stack: &mut Interface, address: IpCidr) {
