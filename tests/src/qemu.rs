@@ -170,7 +170,7 @@ impl Board {
                 return until;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waiting for {text:?}; it has said {:?}", new);
+            assert!(!left.is_zero(), "waiting for {text:?}; it has said {:?}", end_of(new));
             said = self.transcript.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -219,9 +219,15 @@ impl Drop for Board {
     fn drop(&mut self) {
         self.power_off();
         if std::thread::panicking() {
-            eprintln!("board {}:\n{}", mac_text(self.mac), self.transcript());
+            eprintln!("board {}:\n{}", mac_text(self.mac), end_of(&self.transcript()));
         }
     }
+}
+
+/// The end of a text that may be long.
+fn end_of(text: &str) -> &str {
+    let begin = text.ceil_char_boundary(text.len().saturating_sub(3000));
+    text.get(begin..).unwrap_or("")
 }
 
 /// A frame that a board has sent.

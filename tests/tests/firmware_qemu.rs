@@ -35,12 +35,13 @@ fn main() {
             return;
         }
     };
-    let tests: [(&str, fn(&Path)); 8] = [
+    let tests: [(&str, fn(&Path)); 9] = [
         ("two-boards-elect-fail-over-and-hand-back", two_boards),
         ("take-over-by-the-boards-own-clock", take_over),
         ("the-console", console),
         ("a-configuration-outlives-its-power", stored),
         ("a-record-that-is-not-whole-falls-back", torn),
+        ("as-many-virtual-routers-as-there-is-room-for", full),
         ("what-is-answered-for-a-virtual-address", answered),
         ("a-flood-changes-nothing", flood),
         ("an-idle-board-sleeps", idle),
@@ -104,7 +105,13 @@ fn two_boards(image: &Path) {
     assert_eq!(states(&mut low), ["active", "active"]);
 
     // It has its configuration in flash, and takes back what is its own.
+    let begun = Stamp::now();
     high.power_on();
+    high.expect("startup");
+    println!(
+        "figure: from power to the first Virtual Router, with the start of QEMU: {:.0} ms",
+        Stamp::now().ms_since(begun)
+    );
     high.expect("to active");
     high.expect("to active");
     low.expect("active to backup");
@@ -224,6 +231,37 @@ fn torn(image: &Path) {
     expect_after(None, "priority 102\n");
     expect_after(Some(8192 / 2 + 100), "priority 101\n");
     expect_after(Some(40), "# built in");
+}
+
+fn full(image: &Path) {
+    let folder = Folder::new("full");
+    let [mut board, _] = Board::pair(image, folder.path());
+    board.expect("\n> ");
+    let text = |count: u8| {
+        let mut text = "static_ipaddress {\n10.9.0.1/16\n}\n".to_owned();
+        for n in 1..=count {
+            let addresses = if n % 2 == 0 {
+                [1, 2, 3, 4].map(|host| format!("fe80::{n}:{host}"))
+            } else {
+                [1, 2, 3, 4].map(|host| format!("10.9.{n}.{host}"))
+            };
+            let addresses = addresses.join("\n");
+            text += &format!(
+                "vrrp_instance V{n} {{\ninterface eth0\nvirtual_router_id {n}\nversion 3\nadvert_int 0.1\naccept\nvirtual_ipaddress \
+                 {{\n{addresses}\n}}\n}}\n"
+            );
+        }
+        text
+    };
+    let said = board.load(&text(8));
+    assert!(said.contains("It is stored and in force"), "{said}");
+    for _ in 0..8 {
+        board.expect("to active");
+    }
+    assert!(board.load(&text(9)).contains("there is no room for so many virtual routers"));
+    let status = board.command("status");
+    assert_eq!(status.lines().filter(|line| line.contains(" active ")).count(), 8, "{status}");
+    println!("figure: {} bytes of stack at the deepest, with 8 Virtual Routers", board.stack());
 }
 
 /// An ARP request for an address.

@@ -4,7 +4,7 @@
 #[cfg(all(feature = "log", feature = "defmt"))]
 compile_error!("choose `log` or `defmt`");
 
-// Where defmt's frames go: to a debugger, or QEMU with -semihosting. Without either the board stops at the first one.
+// Where defmt's frames go: to a debugger, or QEMU with -semihosting. Without either the first one is a fault.
 #[cfg(feature = "defmt")]
 use defmt_semihosting as _;
 
