@@ -445,6 +445,48 @@ mod tests {
     }
 
     #[test]
+    fn a_simple_line_is_what_its_tokens_say() {
+        let simple = ["a b\n", "  a\tb {\nc", "  }\n", "} x\n", "{ a\n", "\n", " \r\n", " {\n", "a-b/c 1.2:3 [x] {x\n"];
+        let others = [
+            "a{\n",
+            "a b}\n",
+            "a }\n",
+            "a # b\n",
+            "!\n",
+            "a \"b\"\n",
+            "it's\n",
+            "a\\b\n",
+            "\u{e9} a\n",
+            "a",
+            "",
+            "${A}\n",
+        ];
+        for text in simple.into_iter().chain(others) {
+            let mut lexer = Lexer::new(text);
+            let Some((word, end)) = lexer.simple_line(1024) else { continue };
+            assert!(!others.contains(&text) && text.len() < 1024, "{text:?}");
+            for quoting in [Quoting::Plain, Quoting::Shell] {
+                let mut tokens = Lexer::new(text);
+                let mut first = None;
+                let kind = loop {
+                    match tokens.next_token(quoting).kind {
+                        Kind::Word(word) => first = first.or(Some(word)),
+                        kind => break kind,
+                    }
+                };
+                let expected = match end {
+                    LineEnd::EndOfLine => Kind::EndOfLine,
+                    LineEnd::Open => Kind::Open,
+                    LineEnd::Close => Kind::Close,
+                };
+                assert_eq!((kind, first.unwrap_or("")), (expected, word), "{text:?}");
+                assert_eq!((tokens.offset, tokens.place), (lexer.offset, lexer.place), "{text:?}");
+            }
+        }
+        assert!(Lexer::new("a b\n").simple_line(3).is_none());
+    }
+
+    #[test]
     fn places_count_lines_and_characters() {
         let mut lexer = Lexer::new("\u{feff}\u{e9}\u{e9} b\r\n\tc");
         let places: Vec<_> = (0..5).map(|_| lexer.next_token(Quoting::Plain).place).collect();
