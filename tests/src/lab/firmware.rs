@@ -25,6 +25,8 @@ pub enum Board {
     Tap,
     /// The C program on a TAP device.
     C,
+    /// The same with gcc's sanitizers for addresses and undefined behaviour, which end it at the first fault.
+    Sanitized,
     /// The image of a board in QEMU.
     Image,
 }
@@ -64,7 +66,13 @@ impl Party {
             Self::Firmware(_) if !Path::new("/dev/net/tun").exists() => Err("there is no /dev/net/tun".to_owned()),
             Self::Firmware(Board::Tap) => there(&tap_binary()),
             Self::Firmware(Board::C) => there(&c_library()).and_then(|()| {
-                let compiled = C_EXAMPLE.get_or_init(|| build_c_example(&c_binary(), &[]));
+                let compiled = C_EXAMPLE.get_or_init(|| build_c_example(&c_binary("steadfast-c-tap"), &[]));
+                compiled.clone()
+            }),
+            Self::Firmware(Board::Sanitized) => there(&c_library()).and_then(|()| {
+                let options = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
+                let compiled =
+                    SANITIZED.get_or_init(|| build_c_example(&c_binary("steadfast-c-tap-sanitized"), &options));
                 compiled.clone()
             }),
             Self::Firmware(Board::Image) => image().map(|_| ()),
@@ -80,6 +88,7 @@ fn image() -> Result<&'static Path, String> {
 }
 
 static C_EXAMPLE: OnceLock<Result<(), String>> = OnceLock::new();
+static SANITIZED: OnceLock<Result<(), String>> = OnceLock::new();
 
 /// Something that was built beside Steadfast's own binary or in this test's own target folder.
 fn built(name: &str, variable: &str) -> PathBuf {
@@ -103,8 +112,8 @@ pub fn c_library() -> PathBuf {
     built("libsteadfast_c.a", "STEADFAST_C")
 }
 
-fn c_binary() -> PathBuf {
-    c_library().with_file_name("steadfast-c-tap")
+fn c_binary(name: &str) -> PathBuf {
+    c_library().with_file_name(name)
 }
 
 fn there(path: &Path) -> Result<(), String> {
@@ -211,7 +220,8 @@ fn start_process(board: Board, lan: &Lan, host: usize, text: &str) -> Process {
     fs::write(&configuration, text).expect("a configuration can be written");
     let machine = lan.host(host);
     let program = match board {
-        Board::C => c_binary(),
+        Board::C => c_binary("steadfast-c-tap"),
+        Board::Sanitized => c_binary("steadfast-c-tap-sanitized"),
         _ => tap_binary(),
     };
     let mut command = lan.hub().command(&program.display().to_string());
