@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// Every name in the sources that begins as a rule's test does: of functions, and of tests made at run time.
 fn names() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut folders: Vec<PathBuf> = ["core", "linux-port", "firmware-port", "tests"].map(|package| root.join(package)).into();
+    let mut folders: Vec<PathBuf> =
+        ["core", "linux-port", "firmware-port", "tests"].map(|package| root.join(package)).into();
     let mut found = BTreeSet::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {

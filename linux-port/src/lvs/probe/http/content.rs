@@ -26,11 +26,7 @@ pub(super) struct Content {
 impl Content {
     /// What is asked of the body; with neither it may be anything.
     pub(super) fn new(digest: Option<[u8; 16]>, pattern: Option<&Pattern>) -> Self {
-        Self {
-            length: 0,
-            digest: digest.map(|expected| (Md5::new(), expected)),
-            search: pattern.map(Search::new),
-        }
+        Self { length: 0, digest: digest.map(|expected| (Md5::new(), expected)), search: pattern.map(Search::new) }
     }
 
     /// The next bytes of the body.
