@@ -4,7 +4,8 @@
 //! wherever something is asked of it, and a text of more Virtual Routers than there is room for is not read further.
 //! What Linux does with the same findings, with tables that grow, is in its `plan`.
 //!
-//! A text is judged first ([`check`]), and put in force when it has no errors ([`apply`]).
+//! A text is judged first ([`check`]), and put in force when it has no errors ([`apply`]). The functions below them are
+//! kept apart (`inline(never)`): in one piece the compiler makes 1.5 KiB more of them, and a deeper stack.
 
 use core::net::IpAddr;
 
@@ -100,6 +101,7 @@ pub fn apply<S: Storage, const I: usize>(
 }
 
 /// Adds or reconfigures a Virtual Router. `Err(Some)`: that one has to go first; `Err(None)`: there is no room yet.
+#[inline(never)]
 fn put<S: Storage, const I: usize>(
     node: &mut Node<S, I>,
     now: Instant,
@@ -136,6 +138,7 @@ fn fill(all: &mut Vec<IpAddr, MOST_ADDRESSES>, addresses: impl Iterator<Item = I
 }
 
 /// Makes the sync groups what the text says. They are told by their number in it: a group is what its members are.
+#[inline(never)]
 fn regroup<S: Storage, const I: usize>(node: &mut Node<S, I>, now: Instant, ports: &Ports<'_>, config: &Config<'_>) {
     for instance in each(config) {
         if let Some(router) = existing(node, ports, &instance)
@@ -163,6 +166,7 @@ fn regroup<S: Storage, const I: usize>(node: &mut Node<S, I>, now: Instant, port
 }
 
 /// The Virtual Router that an instance speaks of, if it is there.
+#[inline(never)]
 fn existing<S: Storage, const I: usize>(
     node: &Node<S, I>,
     ports: &Ports<'_>,
@@ -189,6 +193,7 @@ fn groups<'t>(config: &Config<'t>) -> impl Iterator<Item = SyncGroup<'t>> + use<
 }
 
 /// The number of the group that an instance is in: the first that names it.
+#[inline(never)]
 fn group_of(config: &Config<'_>, name: &str) -> Option<usize> {
     groups(config).position(|group| group.members().any(|member| member.text == name))
 }
@@ -200,6 +205,7 @@ fn error<'t>(place: Place, text: &'static str, say: Say<'_, 't>) {
 }
 
 /// What an instance may not share with those before it, and where it is.
+#[inline(never)]
 fn check_instance<'t>(
     config: &Config<'t>,
     instance: &Instance<'t>,
@@ -250,6 +256,7 @@ fn check_instance<'t>(
 }
 
 /// How many different addresses an instance has.
+#[inline(never)]
 fn check_addresses<'t>(instance: &Instance<'t>, say: Say<'_, 't>) -> usize {
     let mut all: Vec<IpAddr, MOST_ADDRESSES> = Vec::new();
     for read in instance.addresses().chain(instance.excluded()) {
@@ -271,6 +278,7 @@ fn check_addresses<'t>(instance: &Instance<'t>, say: Say<'_, 't>) -> usize {
 }
 
 /// What sync groups may not share, and whether there are such members.
+#[inline(never)]
 fn check_groups<'t>(config: &Config<'t>, room: usize, say: Say<'_, 't>) {
     let mut all = config.sync_groups();
     let (mut count, mut members): (usize, usize) = (0, 0);
