@@ -73,6 +73,36 @@ pub enum Turn {
     Reboot,
 }
 
+/// What can be asked for.
+#[derive(Clone, Copy)]
+enum Verb {
+    Help,
+    Status,
+    Explain,
+    Counters,
+    Show,
+    Load,
+    Drain,
+    Resume,
+    Reboot,
+}
+
+/// The first word of each command.
+const VERBS: [(&[u8], Verb); 9] = [
+    (b"help", Verb::Help),
+    (b"status", Verb::Status),
+    (b"explain", Verb::Explain),
+    (b"counters", Verb::Counters),
+    (b"show", Verb::Show),
+    (b"load", Verb::Load),
+    (b"drain", Verb::Drain),
+    (b"resume", Verb::Resume),
+    (b"reboot", Verb::Reboot),
+];
+
+/// What is shown and loaded.
+const CONFIG: &[u8] = b"config";
+
 /// What it is at.
 enum State {
     /// The prompt comes next.
@@ -237,23 +267,37 @@ impl<'b> Console<'b> {
     /// Does what the line says.
     fn execute<H: Host>(&mut self, now: Instant, host: &mut H) {
         let (command, name) = self.editor.words();
-        let router = host.agent().routers().find(|id| host.router_name(*id).as_bytes() == name);
-        let screen = match (command, name, router) {
-            (b"", ..) => {
+        let verb = VERBS.iter().find(|(word, _)| *word == command).map(|(_, verb)| *verb);
+        let named = match (verb, name) {
+            (Some(Verb::Explain), _) | (_, [_, ..]) => {
+                Some(host.agent().routers().find(|id| host.router_name(*id).as_bytes() == name))
+            }
+            _ => None,
+        };
+        let screen = match (verb, named) {
+            (None, _) if command.is_empty() => {
                 self.state = State::Prompt;
                 return;
             }
-            (b"load", b"config", _) => Screen::Message(messages::LOAD),
-            (b"help", b"", _) => Screen::Message(messages::HELP),
-            (b"status", b"", _) => Screen::status(now, host),
-            (b"counters", b"", _) => Screen::counters(host),
-            (b"show", b"config", _) => Screen::Config,
-            (b"reboot", b"", _) => Screen::Message(messages::REBOOT),
-            (b"drain" | b"resume", b"", _) => maintain(now, host, command, |_| true),
-            (b"drain" | b"resume", _, Some(router)) => maintain(now, host, command, |id| id == router),
-            (b"explain", _, Some(router)) => Screen::Explain(router),
-            (b"counters", _, Some(router)) => Screen::Counters(Some(router), Next::Ends),
-            (b"explain" | b"counters" | b"drain" | b"resume", ..) => Screen::Message(messages::NO_ROUTER),
+            (Some(Verb::Show), _) if name == CONFIG => Screen::Config,
+            (Some(Verb::Load), _) if name == CONFIG => Screen::Message(messages::LOAD),
+            (Some(Verb::Help), None) => Screen::Message(messages::HELP),
+            (Some(Verb::Status), None) => Screen::status(now, host),
+            (Some(Verb::Reboot), None) => Screen::Message(messages::REBOOT),
+            (Some(Verb::Counters), None) => Screen::counters(host),
+            (Some(Verb::Counters), Some(Some(router))) => Screen::Counters(Some(router), Next::Ends),
+            (Some(Verb::Explain), Some(Some(router))) => Screen::Explain(router),
+            (Some(Verb::Drain), None | Some(Some(_))) => {
+                each(host, named.flatten(), |host, id| host.drain(now, id));
+                Screen::Message(messages::DRAINED)
+            }
+            (Some(Verb::Resume), None | Some(Some(_))) => {
+                each(host, named.flatten(), |host, id| host.resume(now, id));
+                Screen::Message(messages::RESUMED)
+            }
+            (Some(Verb::Counters | Verb::Explain | Verb::Drain | Verb::Resume), _) => {
+                Screen::Message(messages::NO_ROUTER)
+            }
             _ => Screen::Message(messages::UNKNOWN),
         };
         self.state = State::Show(Showing::new(screen));
@@ -265,21 +309,18 @@ impl<'b> Console<'b> {
     }
 }
 
-/// Drains those that are meant, or has them resume.
-fn maintain<H: Host>(now: Instant, host: &mut H, command: &[u8], meant: impl Fn(RouterId) -> bool) -> Screen {
+/// Does something to one Virtual Router, or to all.
+fn each<H: Host>(host: &mut H, one: Option<RouterId>, act: impl Fn(&mut H, RouterId)) {
+    if let Some(id) = one {
+        return act(host, id);
+    }
     let mut number = 0_usize;
     loop {
         let id = host.agent().routers().nth(number);
         let Some(id) = id else { break };
         number = number.saturating_add(1);
-        if meant(id) {
-            match command {
-                b"drain" => host.drain(now, id),
-                _ => host.resume(now, id),
-            }
-        }
+        act(host, id);
     }
-    Screen::Message(if command == b"drain" { messages::DRAINED } else { messages::RESUMED })
 }
 
 /// How much is wrong with a text.
