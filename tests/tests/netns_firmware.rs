@@ -424,8 +424,9 @@ fn planned_stop(spec: &Spec, party: Party) {
         figure(&spec, party, &format!("planned stop, {} below {}: lost probes", names[LOW], names[HIGH]), &lost);
         if pair[LOW] == IMAGE {
             // smoltcp forgets all MAC addresses whenever it is given an address, and asks for the client's again; the
-            // answers, which QEMU brings late, are lost meanwhile.
-            assert!(median(&lost) <= 50.0, "lost probes at planned stops: {lost:?}");
+            // answers, which QEMU brings late, are lost meanwhile. And a late answer of the predecessor turns the
+            // bridge back to it until the successor's next Advertisement.
+            assert!(median(&lost) <= spec.interval_ms() + 20.0, "lost probes at planned stops: {lost:?}");
             continue;
         }
         if pair == [STEADFAST; 2] {
