@@ -26,7 +26,7 @@ pub(super) fn all() -> Vec<Scenario> {
     vec![
         Scenario::new("scale", "scale-table-time", table_time),
         Scenario::new("scale", "scale-reload-writes", reload_writes),
-        Scenario::new("scale-checks", "scale-cost-of-checks", cost_of_checks),
+        Scenario::new("scale-checks", "scale-cost-of-checks", cost_of_checks).long(),
     ]
 }
 
