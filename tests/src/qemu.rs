@@ -186,9 +186,30 @@ impl Board {
     /// Types a command; what it says until the next prompt.
     #[track_caller]
     pub fn command(&mut self, line: &str) -> String {
+        let from = self.transcript().len();
         self.type_in(&format!("{line}\r"));
-        self.expect(&format!("{line}\n"));
+        self.echo(from, line);
         self.expect("\n> ")
+    }
+
+    /// Waits for what was typed and its end of line, after the place `from`. The log may speak in the midst of it.
+    #[track_caller]
+    fn echo(&mut self, from: usize, line: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut said = self.transcript.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let new = said.get(from..).unwrap_or("");
+            let mut shown = new.char_indices();
+            let last = line.chars().chain(['\n']).map(|typed| shown.find(|(_, c)| *c == typed)).last().flatten();
+            if let Some((place, _)) = last {
+                // The line's end begins the prompt that is waited for next.
+                self.read = from + place;
+                return;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waiting for the echo of {line:?}; it has said {:?}", end_of(new));
+            said = self.transcript.1.wait_timeout(said, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     /// Gives it a configuration; what it says to that.
