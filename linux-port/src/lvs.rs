@@ -10,7 +10,6 @@ pub mod live;
 pub mod plan;
 pub mod pool;
 pub mod probe;
-pub mod process;
 pub mod real_server;
 pub mod report;
 pub mod schedule;

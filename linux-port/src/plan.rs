@@ -17,6 +17,8 @@ use steadfast_core::time::Duration;
 use steadfast_core::types::{Family, MacAddr, Vrid};
 
 use crate::check::Findings;
+use crate::grammar::reader::Reader;
+use crate::grammar::script::Scripts;
 use crate::lvs::grammar;
 use crate::lvs::plan::LvsPlan;
 use crate::source;
@@ -236,7 +238,9 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
         }
     }
     let groups = groups::read(&config, &seen.names, &mut routers, findings);
-    Plan { globals: planned_globals(&config.globals), routers, groups, lvs: grammar::read(&statements, findings) }
+    let scripts = Scripts::of(&statements, &mut Reader::new(findings));
+    let lvs = grammar::read(&statements, &scripts, findings);
+    Plan { globals: planned_globals(&config.globals), routers, groups, lvs }
 }
 
 /// What instances may not share.

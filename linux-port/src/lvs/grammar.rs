@@ -4,16 +4,13 @@
 //!
 //! What is defined anywhere may be used anywhere: virtual servers are read after everything that they may refer to.
 
-mod accounts;
 mod check;
 mod common;
 mod forwarding;
 mod globals;
 mod group;
 mod http;
-mod reader;
 mod role;
-mod script;
 mod server;
 mod service;
 mod udp;
@@ -24,12 +21,12 @@ use std::path::PathBuf;
 use steadfast_core::config::statement::Statement;
 
 use crate::check::Findings;
+use crate::grammar::reader::Reader;
+use crate::grammar::script::Scripts;
 
 use super::plan::{LvsPlan, RealServerRole, SyncDaemon, TlsIdentity};
 use globals::Globals;
 use group::Group;
-use reader::Reader;
-use script::Scripts;
 use service::Services;
 
 /// What blocks other than the virtual servers say.
@@ -54,8 +51,8 @@ struct TrackFile {
     weight: i32,
 }
 
-/// Reads the statements of a file. What is wrong with its blocks themselves is reported by the core.
-pub fn read(statements: &[Statement<'_>], findings: &mut Findings) -> LvsPlan {
+/// Reads the statements of a file, with its scripts. What is wrong with its blocks themselves is reported by the core.
+pub(crate) fn read(statements: &[Statement<'_>], scripts: &Scripts, findings: &mut Findings) -> LvsPlan {
     let mut reader = Reader::new(findings);
     let mut definitions = Definitions::default();
     let (virtual_servers, others): (Vec<_>, Vec<_>) =
@@ -64,7 +61,6 @@ pub fn read(statements: &[Statement<'_>], findings: &mut Findings) -> LvsPlan {
         definitions.read(statement, &mut reader);
     }
     let sync_daemon = definitions.sync_daemon(&mut reader);
-    let scripts = Scripts::new(&definitions.globals);
     let mut services = Services::new(&definitions, scripts, sync_daemon.is_some());
     for statement in virtual_servers {
         services.read(statement, &mut reader);

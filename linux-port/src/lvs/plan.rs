@@ -10,6 +10,7 @@ use steadfast_core::time::Duration;
 
 use super::expression::Expression;
 use crate::ipvs::row::{DestinationKey, Forwarding, Persistence, SchedulerFlags, ServiceKey};
+use crate::process::Script;
 
 /// What the director shall do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,15 +160,6 @@ pub struct RealServer {
     pub notify_down: Option<Arc<Script>>,
     /// Its checks; up while all of them say so. Without one it is always up.
     pub checks: Vec<Arc<Check>>,
-}
-
-/// A program and who runs it. No shell: the first word is the program's path.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Script {
-    /// The program and its arguments; at least one word.
-    pub words: Vec<String>,
-    /// The user and group to run it as, resolved; `None` is the agent's own.
-    pub user: Option<(u32, u32)>,
 }
 
 /// A check of a real server.

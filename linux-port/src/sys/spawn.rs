@@ -1,6 +1,6 @@
 //! Starting programs that the agent waits for by descriptor (pidfd, kernel 5.3), each the leader of a process group
 //! of its own, so that it can be ended with everything that it has started. What is run, for how long and as whom is
-//! decided in [`crate::lvs::process`].
+//! decided in [`crate::process`].
 
 use std::ffi::{CString, OsString};
 use std::io;

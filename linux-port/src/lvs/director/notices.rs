@@ -9,9 +9,9 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use steadfast_core::time::{Duration, Instant};
 
-use crate::lvs::plan::{Script, VirtualServer};
+use crate::lvs::plan::VirtualServer;
 use crate::lvs::pool::PoolEvent;
-use crate::lvs::process::{Ended, Programs};
+use crate::process::{Ended, Programs, Script};
 use crate::sys::spawn::Exit;
 
 /// Scripts at a time.

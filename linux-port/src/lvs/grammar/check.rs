@@ -10,13 +10,14 @@ use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, Place, value};
 use steadfast_core::time::Duration;
 
+use crate::grammar::reader::Reader;
+use crate::grammar::script::{After, Scripts, Unchecked};
+
 use super::super::plan::{Check, CheckKind, HttpCheck};
 use super::common::{Common, Defaults};
 use super::http::{self, HttpDraft};
-use super::reader::Reader;
-use super::script::{After, Unchecked};
 use super::udp::UdpDraft;
-use super::{Definitions, Scripts, globals};
+use super::{Definitions, globals};
 
 /// How SMTP_CHECK greets unless told otherwise, as keepalived does: servers may know it.
 const HELO: &str = "smtpchecker.keepalived.org";

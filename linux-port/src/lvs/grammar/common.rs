@@ -4,8 +4,9 @@
 use steadfast_core::config::statement::Statement;
 use steadfast_core::time::Duration;
 
+use crate::grammar::reader::Reader;
+
 use super::super::plan::Timing;
-use super::reader::Reader;
 
 const DELAY_LOOP: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,9 +4,8 @@ use steadfast_core::config::Message;
 use steadfast_core::config::diagnostic::Used;
 use steadfast_core::config::statement::{Statement, Word};
 
+use crate::grammar::reader::{Reader, port};
 use crate::ipvs::row::{Forwarding, Tunnel, TunnelChecksum};
-
-use super::reader::{Reader, port};
 
 /// Reads a forwarding method. A wrong one has no effect, as in keepalived; a wrong tunnel is an error.
 pub(super) fn read(statement: &Statement<'_>, reader: &mut Reader<'_>) -> Option<Forwarding> {

@@ -7,11 +7,11 @@ use steadfast_core::config::keywords::Vocabulary;
 use steadfast_core::config::statement::{Statement, Word};
 use steadfast_core::config::{Message, Place, value};
 
+use crate::grammar::reader::{Reader, port};
 use crate::source;
 
 use super::super::plan::{FlushOnStop, SyncDaemon, Timeouts};
 use super::group::Group;
-use super::reader::Reader;
 use super::{Definitions, TrackFile};
 
 /// The LVS keywords of `global_defs`.
@@ -22,10 +22,6 @@ pub(super) struct Globals {
     pub(super) flush_on_stop: FlushOnStop,
     /// `checker_log_all_failures`.
     pub(super) log_all_failures: bool,
-    /// `script_user`: where, the user, and the group if one is named.
-    pub(super) script_user: Option<(Place, String, Option<String>)>,
-    /// `enable_script_security`.
-    pub(super) script_security: bool,
     /// `lvs_sync_daemon`, and whether an id was given.
     sync_daemon: Option<(Place, SyncDaemon, bool)>,
 }
@@ -179,17 +175,6 @@ impl Globals {
             "checker_log_all_failures" => {
                 self.log_all_failures = reader.switch(statement).unwrap_or(self.log_all_failures);
             }
-            "script_user" => {
-                let mut words = statement.words;
-                let Some(user) = words.next() else {
-                    let message = Message::MissingValue { keyword: "script_user", expected: "a user" };
-                    return reader.error(place, message);
-                };
-                let group = words.next().map(|word| word.text.to_owned());
-                reader.no_more(statement, words);
-                self.script_user = Some((user.place, user.text.to_owned(), group));
-            }
-            "enable_script_security" => self.script_security = reader.flag(statement),
             _ => {}
         }
     }
@@ -278,7 +263,7 @@ fn sync_option(
         "inst" => (!text.is_empty()).then(|| daemon.instance = Some(text.to_owned())),
         "id" => number(255).and_then(|number| u8::try_from(number).ok()).map(|id| daemon.id = id),
         "maxlen" => number(65535).and_then(|number| u16::try_from(number).ok()).map(|most| daemon.max_length = most),
-        "port" => super::reader::port(text).map(|port| daemon.port = port),
+        "port" => port(text).map(|port| daemon.port = port),
         "ttl" => {
             number(255).and_then(|number| u8::try_from(number).ok()).filter(|&ttl| ttl > 0).map(|ttl| daemon.ttl = ttl)
         }

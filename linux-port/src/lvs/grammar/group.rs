@@ -7,7 +7,7 @@ use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, Place, value};
 use steadfast_core::types::Family;
 
-use super::reader::{Reader, port};
+use crate::grammar::reader::{Reader, port};
 
 /// A group.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use steadfast_core::config::keywords::Vocabulary;
 use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, Place};
 
+use crate::grammar::reader::Reader;
+
 use super::super::plan::{HttpCheck, HttpVersion, TlsCheck, UrlCheck};
-use super::reader::Reader;
 use pattern::PatternDraft;
 
 /// The status codes of an answer that is as it should be, unless told otherwise.

@@ -4,9 +4,10 @@ use steadfast_core::config::keywords::Vocabulary;
 use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, value};
 
+use crate::grammar::reader::Reader;
+
 use super::super::plan::RealServerRole;
 use super::Definitions;
-use super::reader::Reader;
 
 impl Definitions {
     /// Reads the block. One with an error has no effect at all.

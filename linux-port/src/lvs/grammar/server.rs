@@ -7,13 +7,15 @@ use steadfast_core::config::keywords::Vocabulary;
 use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, Place, value};
 
+use crate::grammar::reader::{Reader, port};
+use crate::grammar::script::Scripts;
 use crate::ipvs::row::{DestinationKey, Forwarding};
+use crate::process::Script;
 
-use super::super::plan::{RealServer, Script};
+use super::super::plan::RealServer;
 use super::check::CheckDraft;
 use super::common::Common;
-use super::reader::{Reader, port};
-use super::{Definitions, Scripts, forwarding};
+use super::{Definitions, forwarding};
 
 /// The largest weight of the kernel's.
 const MOST_WEIGHT: u32 = i32::MAX as u32;

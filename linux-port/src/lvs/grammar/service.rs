@@ -14,14 +14,16 @@ use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, Place, value};
 use steadfast_core::types::Family;
 
+use crate::grammar::reader::Reader;
+use crate::grammar::script::Scripts;
 use crate::ipvs::row::{Forwarding, Protocol, SchedulerFlags, ServiceKey};
+use crate::process::Script;
 
-use super::super::plan::{Script, VirtualServer};
+use super::super::plan::VirtualServer;
 use super::common::Common;
 use super::group::{self, MARK};
-use super::reader::Reader;
 use super::server::{self, Endpoint, ServerDraft};
-use super::{Definitions, Scripts, forwarding};
+use super::{Definitions, forwarding};
 
 /// The most services of the kernel's table that a file may stand for.
 const MOST_SERVICES: usize = 100_000;
@@ -36,7 +38,7 @@ const SCHEDULERS: [&str; 14] =
 /// The virtual servers of a file, and what they may not share.
 pub(super) struct Services<'d> {
     definitions: &'d Definitions,
-    scripts: Scripts,
+    scripts: &'d Scripts,
     /// Whether there is `lvs_sync_daemon`.
     has_sync_daemon: bool,
     services: Vec<Arc<VirtualServer>>,
@@ -50,7 +52,7 @@ pub(super) struct Services<'d> {
 }
 
 impl<'d> Services<'d> {
-    pub(super) fn new(definitions: &'d Definitions, scripts: Scripts, has_sync_daemon: bool) -> Self {
+    pub(super) fn new(definitions: &'d Definitions, scripts: &'d Scripts, has_sync_daemon: bool) -> Self {
         let (services, names, taken) = Default::default();
         Self { definitions, scripts, has_sync_daemon, services, names, taken, entries: 0 }
     }
@@ -72,7 +74,7 @@ impl<'d> Services<'d> {
         let Some(target) = Target::read(statement, reader) else { return };
         let mut draft = Draft::default();
         let has_block = reader.block(statement, Vocabulary::VirtualServer, |keyword, entry, reader| {
-            draft.keyword(keyword, entry, self.definitions, &self.scripts, reader);
+            draft.keyword(keyword, entry, self.definitions, self.scripts, reader);
         });
         if !has_block {
             return;

@@ -3,8 +3,9 @@
 use steadfast_core::config::statement::{Statement, Word};
 use steadfast_core::config::{Message, Place};
 
+use crate::grammar::reader::Reader;
+
 use super::super::plan::UdpCheck;
-use super::reader::Reader;
 
 /// The most bytes that are sent or compared.
 const MOST_BYTES: usize = 4096;

@@ -5,9 +5,10 @@ use steadfast_core::config::diagnostic::Short;
 use steadfast_core::config::statement::{Statement, Word};
 use steadfast_core::config::{Message, Place, value};
 
+use crate::grammar::reader::Reader;
+
 use super::super::super::expression::Expression;
 use super::super::super::plan::Pattern;
-use super::super::reader::Reader;
 
 /// Where a match may begin, at the latest.
 const MOST_OFFSET: u32 = i32::MAX as u32;

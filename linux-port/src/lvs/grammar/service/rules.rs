@@ -7,11 +7,11 @@ use steadfast_core::config::diagnostic::{Short, Used};
 use steadfast_core::config::{Message, Place};
 use steadfast_core::types::Family;
 
+use crate::grammar::reader::Reader;
 use crate::ipvs::row::{DestinationKey, Forwarding, Persistence, Protocol, ServiceKey};
 
 use super::super::super::plan::{RealServer, SorryServer, VirtualServer};
 use super::super::group::{What, between};
-use super::super::reader::Reader;
 use super::super::server::{Endpoint, Inherited, ServerDraft};
 use super::{Draft, MOST_SERVICES, SCHEDULER, Services, Target, scheduler_flags};
 

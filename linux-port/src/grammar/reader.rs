@@ -22,46 +22,46 @@ const MOST_TEXT: usize = 1024;
 const MOST_HOST: usize = 260;
 
 /// Takes what there is to say; remembers whether there was an error since [`Reader::begin`].
-pub(super) struct Reader<'r> {
+pub(crate) struct Reader<'r> {
     findings: &'r mut Findings,
     errors: bool,
 }
 
 impl<'r> Reader<'r> {
-    pub(super) fn new(findings: &'r mut Findings) -> Self {
+    pub(crate) fn new(findings: &'r mut Findings) -> Self {
         Self { findings, errors: false }
     }
 
     /// Forgets the errors so far: what follows stands for itself.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.errors = false;
     }
 
     /// Whether there was an error.
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.errors
     }
 
     /// A place as a sentence about another place names it.
-    pub(super) fn name_of(&self, place: Place) -> String {
+    pub(crate) fn name_of(&self, place: Place) -> String {
         self.findings.name_of(place)
     }
 
-    pub(super) fn error(&mut self, place: Place, message: impl fmt::Display) {
+    pub(crate) fn error(&mut self, place: Place, message: impl fmt::Display) {
         self.errors = true;
         self.findings.add_text(place, Severity::Error, message);
     }
 
-    pub(super) fn warning(&mut self, place: Place, message: impl fmt::Display) {
+    pub(crate) fn warning(&mut self, place: Place, message: impl fmt::Display) {
         self.findings.add_text(place, Severity::Warning, message);
     }
 
-    pub(super) fn notice(&mut self, place: Place, message: impl fmt::Display) {
+    pub(crate) fn notice(&mut self, place: Place, message: impl fmt::Display) {
         self.findings.add_text(place, Severity::Notice, message);
     }
 
     /// A warning that a keyword has no effect.
-    pub(super) fn no_effect(&mut self, place: Place, keyword: &str, because: &'static str) {
+    pub(crate) fn no_effect(&mut self, place: Place, keyword: &str, because: &'static str) {
         self.warning(place, Message::NoEffect { keyword, because });
     }
 
@@ -76,7 +76,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Visits the statements of a block that we act upon; without a block there is an error, and `false`.
-    pub(super) fn block<'a>(
+    pub(crate) fn block<'a>(
         &mut self,
         statement: &Statement<'a>,
         vocabulary: Vocabulary,
@@ -91,7 +91,7 @@ impl<'r> Reader<'r> {
     }
 
     /// Visits the statements of a block, whatever they are.
-    pub(super) fn entries<'a>(
+    pub(crate) fn entries<'a>(
         &mut self,
         statement: &Statement<'a>,
         expected: &'static str,
@@ -109,24 +109,24 @@ impl<'r> Reader<'r> {
     }
 
     /// A keyword that this kind of block knows and this one does not take.
-    pub(super) fn not_here(&mut self, statement: &Statement<'_>, owner: &str) {
+    pub(crate) fn not_here(&mut self, statement: &Statement<'_>, owner: &str) {
         let keyword = config::diagnostic::Short(statement.keyword.text);
         self.warning(statement.keyword.place, format_args!("`{keyword}` has no effect: {owner} does not take it"));
     }
 
-    pub(super) fn no_more<'a>(&mut self, statement: &Statement<'a>, words: impl Iterator<Item = Word<'a>>) {
+    pub(crate) fn no_more<'a>(&mut self, statement: &Statement<'a>, words: impl Iterator<Item = Word<'a>>) {
         self.core(|log| value::no_more(statement, words, log));
     }
 
-    pub(super) fn flag(&mut self, statement: &Statement<'_>) -> bool {
+    pub(crate) fn flag(&mut self, statement: &Statement<'_>) -> bool {
         self.core(|log| value::flag(statement, log))
     }
 
-    pub(super) fn switch(&mut self, statement: &Statement<'_>) -> Option<bool> {
+    pub(crate) fn switch(&mut self, statement: &Statement<'_>) -> Option<bool> {
         self.core(|log| value::switch(statement, log))
     }
 
-    pub(super) fn required<'a, T>(
+    pub(crate) fn required<'a, T>(
         &mut self,
         statement: &Statement<'a>,
         expected: &'static str,
@@ -135,7 +135,7 @@ impl<'r> Reader<'r> {
         self.core(|log| value::required(statement, expected, parse, log))
     }
 
-    pub(super) fn defaulted<'a, T>(
+    pub(crate) fn defaulted<'a, T>(
         &mut self,
         statement: &Statement<'a>,
         expected: &'static str,
@@ -146,19 +146,19 @@ impl<'r> Reader<'r> {
     }
 
     /// A text that is neither empty nor longer than a line of keepalived's.
-    pub(super) fn text(&mut self, statement: &Statement<'_>, expected: &'static str) -> Option<String> {
+    pub(crate) fn text(&mut self, statement: &Statement<'_>, expected: &'static str) -> Option<String> {
         self.required(statement, expected, |text| (1..=MOST_TEXT).contains(&text.len()).then(|| text.to_owned()))
     }
 
     /// The name of a host as it may stand in a header.
-    pub(super) fn host(&mut self, statement: &Statement<'_>) -> Option<String> {
+    pub(crate) fn host(&mut self, statement: &Statement<'_>) -> Option<String> {
         let plain = |text: &str| text.len() <= MOST_HOST && text.chars().all(|c| !c.is_control() && c != ' ');
         let parse = |text: &str| (!text.is_empty() && plain(text)).then(|| text.to_owned());
         self.required(statement, "the name of a host", parse)
     }
 
     /// A number; a wrong one has no effect.
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         statement: &Statement<'_>,
         expected: &'static str,
@@ -168,24 +168,24 @@ impl<'r> Reader<'r> {
     }
 
     /// A time that may be 0; a wrong one has no effect.
-    pub(super) fn delay(&mut self, statement: &Statement<'_>) -> Option<Duration> {
+    pub(crate) fn delay(&mut self, statement: &Statement<'_>) -> Option<Duration> {
         let parse = |text| value::seconds(text, MOST_SECONDS);
         self.defaulted(statement, "seconds from 0 to 4294", Used::Nothing, parse)
     }
 
     /// A time of at least 10 ms; a wrong one has no effect.
-    pub(super) fn time(&mut self, statement: &Statement<'_>) -> Option<Duration> {
+    pub(crate) fn time(&mut self, statement: &Statement<'_>) -> Option<Duration> {
         let parse = |text| value::seconds(text, MOST_SECONDS).filter(|time| time.as_micros() >= 10_000);
         self.defaulted(statement, "seconds from 0.01 to 4294", Used::Nothing, parse)
     }
 
     /// A TCP or UDP port.
-    pub(super) fn port(&mut self, statement: &Statement<'_>) -> Option<u16> {
+    pub(crate) fn port(&mut self, statement: &Statement<'_>) -> Option<u16> {
         self.required(statement, "a port from 1 to 65535", port)
     }
 }
 
 /// A port that is not 0.
-pub(super) fn port(text: &str) -> Option<u16> {
+pub(crate) fn port(text: &str) -> Option<u16> {
     value::number(text, 1..=65535).and_then(|number| u16::try_from(number).ok())
 }

@@ -12,9 +12,9 @@ use steadfast_core::config::lexer::unescape;
 use steadfast_core::config::statement::{Statement, Word};
 use steadfast_core::config::{Message, Place};
 
-use super::super::plan::Script;
+use crate::process::Script;
+
 use super::accounts::Accounts;
-use super::globals::Globals;
 use super::reader::Reader;
 
 /// Where a program without a path is looked for.
@@ -25,7 +25,7 @@ const DEFAULT_USER: &str = "keepalived_script";
 
 /// What the words after a script are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum After {
+pub(crate) enum After {
     /// Arguments: `misc_path PROGRAM ARGUMENT…`.
     Arguments,
     /// `notify_up PROGRAM [USER [GROUP]]`.
@@ -33,14 +33,14 @@ pub(super) enum After {
 }
 
 /// A script as it is written.
-pub(super) struct Unchecked {
+pub(crate) struct Unchecked {
     place: Place,
     /// Its user is `None` where the file names none.
-    pub(super) script: Script,
+    pub(crate) script: Script,
 }
 
 /// How scripts are run.
-pub(super) struct Scripts {
+pub(crate) struct Scripts {
     accounts: OnceCell<Accounts>,
     /// `script_user` as it is written: where, the user, and the group if one is named.
     script_user: Option<(Place, String, Option<String>)>,
@@ -51,9 +51,34 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    pub(super) fn new(globals: &Globals) -> Self {
-        let script_user = globals.script_user.clone();
-        Self { accounts: OnceCell::new(), script_user, user: OnceCell::new(), secure: globals.script_security }
+    /// As `global_defs` of a file say, whose statements these are.
+    pub(crate) fn of(statements: &[Statement<'_>], reader: &mut Reader<'_>) -> Self {
+        let mut scripts = Self { accounts: OnceCell::new(), script_user: None, user: OnceCell::new(), secure: false };
+        let globals = statements.iter().filter(|statement| statement.keyword.text == "global_defs");
+        // The core has said what is wrong with the block and with other keywords.
+        for mut body in globals.filter_map(|statement| statement.body) {
+            while let Some(entry) = body.next(&mut |_| {}) {
+                scripts.keyword(&entry, reader);
+            }
+        }
+        scripts
+    }
+
+    fn keyword(&mut self, statement: &Statement<'_>, reader: &mut Reader<'_>) {
+        match statement.keyword.text {
+            "script_user" => {
+                let mut words = statement.words;
+                let Some(user) = words.next() else {
+                    let message = Message::MissingValue { keyword: "script_user", expected: "a user" };
+                    return reader.error(statement.keyword.place, message);
+                };
+                let group = words.next().map(|word| word.text.to_owned());
+                reader.no_more(statement, words);
+                self.script_user = Some((user.place, user.text.to_owned(), group));
+            }
+            "enable_script_security" => self.secure = reader.flag(statement),
+            _ => {}
+        }
     }
 
     /// Who runs a script that names nobody.
@@ -69,7 +94,7 @@ impl Scripts {
     }
 
     /// The numbers of a user, and of a group or the user's own; an error if they are not there.
-    pub(super) fn account(
+    pub(crate) fn account(
         &self,
         place: Place,
         user: &str,
@@ -89,7 +114,7 @@ impl Scripts {
     }
 
     /// `user USER [GROUP]`, the words after the keyword.
-    pub(super) fn user<'a>(
+    pub(crate) fn user<'a>(
         &self,
         statement: &Statement<'a>,
         mut words: impl Iterator<Item = Word<'a>>,
@@ -108,7 +133,7 @@ impl Scripts {
     }
 
     /// Reads the script of a keyword, without what follows from others; `None` after an error.
-    pub(super) fn read<'a>(
+    pub(crate) fn read<'a>(
         &self,
         statement: &Statement<'a>,
         after: After,
@@ -135,7 +160,7 @@ impl Scripts {
     }
 
     /// Settles who runs a script, finds its program, and says what would keep it from being run.
-    pub(super) fn settle(&self, unchecked: Unchecked, reader: &mut Reader<'_>) -> Option<Arc<Script>> {
+    pub(crate) fn settle(&self, unchecked: Unchecked, reader: &mut Reader<'_>) -> Option<Arc<Script>> {
         let Unchecked { place, mut script } = unchecked;
         if script.user.is_none() {
             let Ok(user) = self.default_user(reader) else {
@@ -182,7 +207,7 @@ impl Scripts {
     }
 
     /// Reads and settles a script that is complete in itself.
-    pub(super) fn notify(&self, statement: &Statement<'_>, reader: &mut Reader<'_>) -> Option<Arc<Script>> {
+    pub(crate) fn notify(&self, statement: &Statement<'_>, reader: &mut Reader<'_>) -> Option<Arc<Script>> {
         let unchecked = self.read(statement, After::User, reader)?;
         self.settle(unchecked, reader)
     }

@@ -9,25 +9,25 @@ use std::path::Path;
 const MOST_BYTES: u64 = 4 << 20;
 
 /// Accounts, as read once.
-pub(super) struct Accounts {
+pub(crate) struct Accounts {
     users: String,
     groups: String,
 }
 
 impl Accounts {
     /// Of this machine; a file that cannot be read has nobody in it.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self { users: read(Path::new("/etc/passwd")), groups: read(Path::new("/etc/group")) }
     }
 
     /// The numbers of a user and of its own group.
-    pub(super) fn user(&self, name: &str) -> Option<(u32, u32)> {
+    pub(crate) fn user(&self, name: &str) -> Option<(u32, u32)> {
         let mut fields = entry(&self.users, name)?;
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     }
 
     /// The number of a group.
-    pub(super) fn group(&self, name: &str) -> Option<u32> {
+    pub(crate) fn group(&self, name: &str) -> Option<u32> {
         entry(&self.groups, name)?.next()?.parse().ok()
     }
 }

@@ -9,12 +9,20 @@ use std::sync::Arc;
 
 use steadfast_core::time::{Duration, Instant};
 
-use super::plan::Script;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::spawn::{Child, Exit};
 
 /// Between SIGTERM, when a program's time is over, and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// A program and who runs it. No shell: the first word is the program's path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Script {
+    /// The program and its arguments; at least one word.
+    pub words: Vec<String>,
+    /// The user and group to run it as, resolved; `None` is the agent's own.
+    pub user: Option<(u32, u32)>,
+}
 
 /// Programs that are running, and those that wait until one of them has ended. `T` says what each is for.
 #[derive(Debug)]
