@@ -209,13 +209,28 @@ impl<S: Storage> Agent<S> {
         }
     }
 
+    /// What bears on a Virtual Router in all from now on: an addition to its priority, and how many trackers take it
+    /// out. For a port that keeps its trackers itself, and lets none [`track`](Self::track) the same Virtual Router.
+    pub fn weigh(&mut self, now: Instant, id: RouterId, addition: i32, faults: u16) {
+        let Some(index) = self.routers.index(id) else { return };
+        let Some(router) = self.routers.get(index) else { return };
+        let change = addition.saturating_sub(router.weights);
+        let more = i32::from(faults).saturating_sub(i32::from(router.faults));
+        self.change(now, index, change, more);
+    }
+
     fn bear(&mut self, now: Instant, index: usize, before: Effect, after: Effect) {
-        if before == after {
-            return;
-        }
         let change = after.priority.saturating_sub(before.priority);
         let faults = i32::from(after.fault).saturating_sub(i32::from(before.fault));
-        let event = self.routers.get_mut(index).and_then(|router| router.track(now, change, faults));
+        self.change(now, index, change, faults);
+    }
+
+    /// Something adds so much more to a priority, or takes a Virtual Router out so many times more.
+    fn change(&mut self, now: Instant, index: usize, addition: i32, faults: i32) {
+        if (addition, faults) == (0, 0) {
+            return;
+        }
+        let event = self.routers.get_mut(index).and_then(|router| router.track(now, addition, faults));
         self.note(now, index, event);
         self.restart(now, index, Reason::TrackerUp);
     }
