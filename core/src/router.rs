@@ -264,7 +264,8 @@ impl Router {
         }
     }
 
-    fn wanted(&self) -> bool {
+    /// Whether it is to hold its addresses: as Active, and after it has resigned until its successor is heard.
+    pub(crate) fn wanted(&self) -> bool {
         matches!(self.machine, Machine::Active(_)) || self.handover.is_some()
     }
 
@@ -331,7 +332,7 @@ impl Router {
             if now.since(active.adver_at) > interval {
                 // Others may have taken the addresses while this machine stood still.
                 bump(&mut self.counters.late_wakeups);
-                active.announce(1);
+                active.announce(1, &self.settings.announcing);
             }
             let next = active.adver_at + interval;
             active.adver_at = if next > now { next } else { self.after(now) };
@@ -349,11 +350,11 @@ impl Router {
         }
         if active.repeat_at.is_some_and(|at| at <= now) {
             active.repeat_at = None;
-            active.announce(self.settings.announcing.repeat);
+            active.announce(self.settings.announcing.repeat, &self.settings.announcing);
         }
         if active.refresh_at.is_some_and(|at| at <= now) {
             active.refresh_at = self.settings.announcing.refresh.map(|every| now + every);
-            active.announce(self.settings.announcing.refresh_repeat);
+            active.announce(self.settings.announcing.refresh_repeat, &self.settings.announcing);
         }
         if now.since(active.rival_heard) > interval.times(3) {
             active.rival = None;

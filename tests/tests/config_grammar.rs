@@ -80,7 +80,7 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         // As the global master values unless given.
         lower_repeat: 2,
         lower_delay: None,
-        spacing: Duration::from_millis(250).into(),
+        spacing: Some(Duration::from_millis(250).into()),
     };
     assert_eq!(inherited.settings.announcing, announcing);
     assert_eq!(inherited.settings.version, Version::V3);
@@ -97,7 +97,7 @@ fn what_is_global_holds_unless_the_instance_says_otherwise() {
         refresh_repeat: 1,
         lower_repeat: 0,
         lower_delay: None,
-        spacing: Duration::from_millis(250).into(),
+        spacing: Some(Duration::from_millis(250).into()),
     };
     assert_eq!(own.settings.announcing, announcing);
     assert_eq!(own.settings.version, Version::V2);

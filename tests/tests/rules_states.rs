@@ -470,7 +470,7 @@ fn rfc9568_8_1_2_nothing_is_announced_before_the_addresses_are_on() {
         assert!(announcements(&bench.pass(20 * SECOND)).is_empty());
         let generation = bench.generation.unwrap();
         bench.agent.handle_done(bench.instant(), bench.id, generation, Ok(()));
-        assert_eq!(bench.drain().len(), 10, "five rounds over two addresses");
+        assert_eq!(announcements(&bench.pass(20 * MS)).len(), 10, "five rounds over two addresses");
     }
 }
 
@@ -525,7 +525,35 @@ fn rfc9568_6_4_1_announcements_are_repeated_after_five_seconds() {
     let mut bench = Bench::new(|settings| settings.announcing.repeat = 2);
     let done = bench.pass(DOWN + 20 * SECOND);
     let times = announcements(&done);
-    assert_eq!(times, [[DOWN; 4], [DOWN + 5 * SECOND; 4]].concat());
+    let (again, pause) = (DOWN + 5 * SECOND, 8 * MS);
+    assert_eq!(times, [[DOWN; 2], [DOWN + pause; 2], [again; 2], [again + pause; 2]].concat());
+}
+
+#[test]
+fn a_new_burst_does_not_wait_for_the_next_round_of_another() {
+    let mut bench = Bench::new(|_| {});
+    bench.pass(DOWN + 10 * MS);
+    let [first, second] = Bench::addresses(Family::V4);
+    let done = bench.hear(99, 99);
+    assert_eq!(done[..3], [Did::Sent(100, SECOND), Did::Announce(first), Did::Announce(second)]);
+}
+
+#[test]
+fn a_burst_of_announcements_is_spread_over_15_ms_unless_paced_otherwise() {
+    let burst = |spacing: Option<u64>| {
+        let mut bench = Bench::new(|settings| {
+            settings.announcing.delay = None;
+            settings.announcing.spacing = spacing.map(|span| Duration::from_micros(span).into());
+        });
+        let times = announcements(&bench.pass(DOWN + SECOND));
+        assert_eq!(bench.due_in(), Some(SECOND), "it is over");
+        times.into_iter().map(|at| at - DOWN).collect::<Vec<_>>()
+    };
+    // Both addresses of a round leave together.
+    assert_eq!(burst(None), [0, 1, 3, 7, 15].map(|at| [at * MS; 2]).concat());
+    assert_eq!(burst(Some(0)), [0; 10]);
+    let paced: Vec<u64> = (0..10).map(|number| number * 3 * MS).collect();
+    assert_eq!(burst(Some(3 * MS)), paced);
 }
 
 // Late is not dead.

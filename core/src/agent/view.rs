@@ -64,8 +64,8 @@ pub struct Presence<'a> {
     pub router: RouterId,
     /// How it is configured.
     pub settings: &'a Settings,
-    /// Its state.
-    pub state: State,
+    /// Whether it is to hold its addresses.
+    pub wanted: bool,
     /// Whether its addresses are, or may be, on an interface.
     pub holds: bool,
     /// All its addresses, the advertised ones first.
@@ -74,9 +74,10 @@ pub struct Presence<'a> {
 
 impl Presence<'_> {
     /// Whether it answers for its addresses and its virtual MAC address: as Active, once they are on, and as one
-    /// that has resigned until its successor has been heard. Never as Backup (RFC 9568 section 6.4.2).
-    pub fn serves(&self) -> bool {
-        self.holds && self.state != State::Backup
+    /// that has resigned until its successor has been heard. Never as Backup (RFC 9568 section 6.4.2), and from that
+    /// moment on, even before the addresses are taken off.
+    pub const fn serves(&self) -> bool {
+        self.holds && self.wanted
     }
 
     /// Whether packets to its addresses are for this machine: to the owner's, or with Accept_Mode (RFC 9568
@@ -129,7 +130,7 @@ impl<S: Storage> Agent<S> {
         Some(Presence {
             router: self.routers.id(index),
             settings: &router.settings,
-            state: router.state(),
+            wanted: router.wanted(),
             holds: router.holds(),
             addresses: self.routers.addresses(index),
         })

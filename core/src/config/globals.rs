@@ -109,10 +109,10 @@ pub struct Globals<'a> {
     pub checksum: ChecksumMode,
     /// `vrrp_down_timer_adverts`: how many intervals a Backup waits; 3.
     pub down_timer_adverts: u8,
-    /// `vrrp_garp_interval`: the time between two gratuitous ARPs on an interface; 0.
-    pub arp_interval: Duration,
-    /// `vrrp_gna_interval`: the time between two unsolicited Neighbour Advertisements on an interface; 0.
-    pub na_interval: Duration,
+    /// `vrrp_garp_interval`: the time between two gratuitous ARPs on an interface, if it is given.
+    pub arp_interval: Option<Duration>,
+    /// `vrrp_gna_interval`: the time between two unsolicited Neighbour Advertisements on an interface, if it is given.
+    pub na_interval: Option<Duration>,
     /// `vrrp_lower_prio_no_advert`: a lower priority is not answered; as `strict` unless given.
     pub(super) lower_prio_no_advert: Option<bool>,
     /// `vrrp_skip_check_adv_addr`.
@@ -138,8 +138,8 @@ impl Default for Globals<'_> {
             lower_prio_no_advert: None,
             skip_address_check: false,
             announce: AnnounceOptions::default(),
-            arp_interval: Duration::ZERO,
-            na_interval: Duration::ZERO,
+            arp_interval: None,
+            na_interval: None,
             min_garp: false,
         }
     }
@@ -169,12 +169,10 @@ impl<'a> Globals<'a> {
                     self.startup_delay = delay.unwrap_or(self.startup_delay);
                 }
                 "vrrp_garp_interval" => {
-                    let interval = delay(&statement, 10, "seconds from 0 to 10", log);
-                    self.arp_interval = interval.unwrap_or(self.arp_interval);
+                    self.arp_interval = delay(&statement, 10, "seconds from 0 to 10", log).or(self.arp_interval);
                 }
                 "vrrp_gna_interval" => {
-                    let interval = delay(&statement, 10, "seconds from 0 to 10", log);
-                    self.na_interval = interval.unwrap_or(self.na_interval);
+                    self.na_interval = delay(&statement, 10, "seconds from 0 to 10", log).or(self.na_interval);
                 }
                 "default_interface" => {
                     let used = Used::Word("eth0");

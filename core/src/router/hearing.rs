@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 
-use super::settings::{Announcing, ChecksumMode};
+use super::settings::ChecksumMode;
 use super::{Active, Backup, Machine, Router, Speak};
 use crate::agent::{EventKind, Reason, State};
 use crate::counters::bump;
@@ -72,9 +72,11 @@ impl Router {
         if heard.priority.is_none() {
             return;
         }
-        if let Some(handover) = &mut self.handover {
-            let until = if self.settings.virtual_mac { now } else { now + HANDOVER };
-            handover.until = handover.until.min(until);
+        if self.settings.virtual_mac {
+            // At once: each further frame from that MAC address would turn the switches back.
+            self.handover = None;
+        } else if let Some(handover) = &mut self.handover {
+            handover.until = handover.until.min(now + HANDOVER);
         }
     }
 
@@ -168,9 +170,10 @@ impl Router {
         if !self.settings.answer_lower {
             return;
         }
-        let Announcing { lower_repeat, lower_delay, .. } = self.settings.announcing;
+        let announcing = &self.settings.announcing;
         let used = active.answered.map_or(now, |answered| answered.max(now));
-        if self.speak == Speak::Advertise && active.rounds > 0 && active.cursor == 0 {
+        let announces = active.rounds > 0 && active.cursor == 0 && active.paced_until.is_none();
+        if self.speak == Speak::Advertise && announces {
             // What is owed already answers this one too.
             return;
         }
@@ -181,9 +184,9 @@ impl Router {
         }
         active.held_back = false;
         let quiet = active.answered.is_none_or(|answered| answered + ANSWER_QUIET <= now);
-        active.announce(if quiet { lower_repeat.max(1) } else { 1 });
+        active.announce(if quiet { announcing.lower_repeat.max(1) } else { 1 }, announcing);
         active.answered = Some(used + ANSWER_SPACING);
-        active.repeat_at = lower_delay.map(|delay| now + delay);
+        active.repeat_at = announcing.lower_delay.map(|delay| now + delay);
         self.say(Speak::Advertise);
     }
 

@@ -2,6 +2,7 @@
 //! queued but derived, from what is wanted and what is held, so that a later intent replaces an earlier one.
 
 use super::hearing::other;
+use super::settings::Announcing;
 use super::{Active, Held, Machine, Router, Speak};
 use crate::counters::bump;
 use crate::time::{Duration, Instant, Pause};
@@ -10,6 +11,18 @@ use crate::wire::advertisement::Form;
 
 /// The least time between two attempts to put addresses on again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a burst pauses when so many of its rounds are left. What the predecessor had in its queues comes within a
+/// moment, and is set right at once; what comes late, because its machine is busy, not for long either.
+const fn spread(left: u8) -> Pause {
+    Pause::new(Duration::from_millis(match left {
+        0 => 0,
+        1 => 8,
+        2 => 4,
+        3 => 2,
+        _ => 1,
+    }))
+}
 
 impl Router {
     pub(super) fn say(&mut self, speak: Speak) {
@@ -86,7 +99,7 @@ impl Router {
                 self.held = Held::Acquired;
                 let announcing = self.settings.announcing;
                 if let Machine::Active(active) = &mut self.machine {
-                    active.announce(announcing.repeat);
+                    active.announce(announcing.repeat, &announcing);
                     active.repeat_at = announcing.delay.map(|delay| now + delay);
                     active.refresh_at = announcing.refresh.map(|every| now + every);
                 }
@@ -132,11 +145,13 @@ impl Router {
         let Machine::Active(active) = &mut self.machine else { return None };
         let index = active.cursor.min(addresses.saturating_sub(1));
         active.cursor = index.saturating_add(1);
+        let mut pause = spacing.unwrap_or(Pause::ZERO);
         if active.cursor >= addresses {
             active.cursor = 0;
             active.rounds = active.rounds.saturating_sub(1);
+            pause = spacing.unwrap_or(spread(active.rounds));
         }
-        active.paced_until = (spacing > Pause::ZERO).then(|| now + spacing);
+        active.paced_until = (pause > Pause::ZERO).then(|| now + pause);
         Some(index)
     }
 
@@ -151,9 +166,13 @@ impl Router {
 }
 
 impl Active {
-    /// Starts a burst of `rounds` over all addresses; a longer one that is under way goes on.
-    pub(super) fn announce(&mut self, rounds: u8) {
+    /// Starts a burst of `rounds` over all addresses; a longer one that is under way goes on. Its first round comes
+    /// at once, unless announcements are paced.
+    pub(super) fn announce(&mut self, rounds: u8, announcing: &Announcing) {
         self.rounds = self.rounds.max(rounds);
         self.cursor = 0;
+        if announcing.spacing.is_none() {
+            self.paced_until = None;
+        }
     }
 }

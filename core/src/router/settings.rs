@@ -23,7 +23,7 @@ pub enum ChecksumMode {
 /// How often addresses are announced (gratuitous ARP, unsolicited Neighbour Advertisement).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announcing {
-    /// Rounds at once when it becomes Active (`garp_master_repeat`).
+    /// Rounds of the burst when it becomes Active (`garp_master_repeat`).
     pub repeat: u8,
     /// The same again after this time (`garp_master_delay`); `None`: no second burst.
     pub delay: Option<Pause>,
@@ -35,12 +35,14 @@ pub struct Announcing {
     pub lower_repeat: u8,
     /// The same again after this time (`garp_lower_prio_delay`).
     pub lower_delay: Option<Pause>,
-    /// The least time between two announcements (`vrrp_garp_interval`, `vrrp_gna_interval`).
-    pub spacing: Pause,
+    /// The least time between two announcements (`vrrp_garp_interval`, `vrrp_gna_interval`). `None`: between two
+    /// rounds of a burst, and growing: the last of five is over after 15 ms, so that a last frame of the predecessor
+    /// does not turn the switches back for long.
+    pub spacing: Option<Pause>,
 }
 
 impl Announcing {
-    /// keepalived's defaults: five rounds at once, five more after five seconds.
+    /// keepalived's defaults, but spread: five rounds in 15 ms, five more after five seconds.
     pub const DEFAULT: Self = Self {
         repeat: 5,
         delay: Some(Pause::new(Duration::from_secs(5))),
@@ -48,7 +50,7 @@ impl Announcing {
         refresh_repeat: 1,
         lower_repeat: 5,
         lower_delay: Some(Pause::new(Duration::from_secs(5))),
-        spacing: Pause::ZERO,
+        spacing: None,
     };
 }
 

@@ -145,6 +145,7 @@ impl Lan {
             let mut settings = Settings::new(family, vrid);
             settings.version = version;
             settings.priority = priority;
+            settings.announcing.repeat = 1;
             settings.announcing.delay = None;
             let config = RouterConfig { interface, settings, addresses: &[address(family, index)], excluded: &[] };
             let id = lan.agent.add(lan.now, &config, false).expect("room for a Virtual Router");

@@ -271,10 +271,11 @@ impl<'a> Draft<'a> {
             refresh_repeat: own.refresh_repeat.or(all.refresh_repeat).unwrap_or(1),
             lower_repeat,
             lower_delay: not_zero(lower_delay),
-            spacing: Pause::new(match family {
+            spacing: match family {
                 Family::V4 => globals.arp_interval,
                 Family::V6 => globals.na_interval,
-            }),
+            }
+            .map(Pause::new),
         }
     }
 
