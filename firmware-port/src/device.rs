@@ -2,14 +2,25 @@
 //! [`Node::receive`] and [`Node::transmit`]. smoltcp's own interface knows one MAC address and no VLANs; this is
 //! how it lives with several.
 //!
+//! smoltcp answers nobody whose MAC address it does not know: it drops the answer and asks. It forgets all that it
+//! knows whenever its addresses change, which is when a Virtual Router becomes Active, and it never sees who asks for
+//! a virtual address. So whoever sends a packet to an address of this station is introduced to it first, by the MAC
+//! address that the packet came from. (As every station of a LAN it takes anybody's word for that: ARP and Neighbour
+//! Discovery know no proof.)
+//!
 //! A board that has no smoltcp driver implements [`FrameIo`], two methods that copy; [`Below`] makes one of any
 //! smoltcp driver. The clock that smoltcp is polled with has to be the one that [`Node::poll`] gets.
+
+use core::ops::Range;
 
 use smoltcp::phy::{self, DeviceCapabilities, Medium, RxToken, TxToken};
 use steadfast_core::agent::InterfaceId;
 use steadfast_core::storage::Storage;
 use steadfast_core::time::Instant;
+use steadfast_core::wire::ip::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
+use steadfast_core::wire::{arp, ndisc};
 
+use crate::bytes::{ipv4_at, ipv6_at, octets};
 use crate::hardware::Busy;
 use crate::node::{Node, Received};
 use crate::vlan::TAG;
@@ -72,12 +83,14 @@ impl<D: phy::Device> FrameIo for Below<D> {
 pub struct Buffers<const N: usize = LONGEST> {
     received: [u8; N],
     sent: [u8; N],
+    /// The frame among the bytes that were received that waits while its sender is introduced.
+    waits: Range<usize>,
 }
 
 impl<const N: usize> Buffers<N> {
     /// Empty ones.
     pub const fn new() -> Self {
-        Self { received: [0; N], sent: [0; N] }
+        Self { received: [0; N], sent: [0; N], waits: 0..0 }
     }
 }
 
@@ -96,7 +109,8 @@ pub struct Under<'a, D, S: Storage, const I: usize, const N: usize> {
 }
 
 impl<'a, D: FrameIo, S: Storage, const I: usize, const N: usize> Under<'a, D, S, I, N> {
-    /// The `interface` of `node`, whose frames `device` carries.
+    /// The `interface` of `node`, whose frames `device` carries. The same `buffers` each time: a frame may wait in
+    /// them.
     pub fn new(
         node: &'a mut Node<S, I>,
         device: &'a mut D,
@@ -119,16 +133,20 @@ impl<D: FrameIo, S: Storage, const I: usize, const N: usize> phy::Device for Und
 
     fn receive(&mut self, timestamp: smoltcp::time::Instant) -> Option<(Self::RxToken<'_>, Self::TxToken<'_>)> {
         let now = Instant::from_micros(u64::try_from(timestamp.total_micros()).unwrap_or(0));
-        let length = self.device.receive(&mut self.buffers.received)?;
-        let frame = self.buffers.received.get_mut(..length).unwrap_or(&mut []);
-        let frame = match self.node.receive(now, self.interface, frame) {
-            Received::Up(frame) => frame,
-            // smoltcp passes over a frame without bytes, and asks for the next one.
-            Received::Taken | Received::Dropped => &[],
-        };
-        let sending =
-            Sending { node: self.node, device: self.device, interface: self.interface, buffer: &mut self.buffers.sent };
-        Some((Handed(frame), sending))
+        let Buffers { received, sent, waits } = &mut *self.buffers;
+        let mut introduced = None;
+        if Range::is_empty(waits) {
+            let length = self.device.receive(received)?;
+            let frame = received.get_mut(..length).unwrap_or(&mut []);
+            if let Received::Up(frame) = self.node.receive(now, self.interface, frame) {
+                // Where there was a tag, it begins later.
+                *waits = length.saturating_sub(frame.len())..length;
+                introduced = introduction(self.node, self.interface, frame);
+            }
+        }
+        let handed = introduced.unwrap_or_else(|| Content::Frame(received.get(core::mem::take(waits)).unwrap_or(&[])));
+        let sending = Sending { node: self.node, device: self.device, interface: self.interface, buffer: sent };
+        Some((Handed(handed), sending))
     }
 
     fn transmit(&mut self, _timestamp: smoltcp::time::Instant) -> Option<Self::TxToken<'_>> {
@@ -148,12 +166,49 @@ impl<D: FrameIo, S: Storage, const I: usize, const N: usize> phy::Device for Und
     }
 }
 
-/// A frame that is handed up.
-pub struct Handed<'t>(&'t [u8]);
+/// By what smoltcp learns the MAC address of whoever sent this frame; `None` if it is not for an address of this
+/// station, or smoltcp need not know: a packet that has come through a router is answered through one.
+fn introduction<S: Storage, const I: usize>(
+    node: &Node<S, I>,
+    interface: InterfaceId,
+    frame: &[u8],
+) -> Option<Content<'static>> {
+    let Ethernet { destination: station, source: mac, ethertype, payload } = Ethernet::parse(frame)?;
+    match ethertype {
+        ETHERTYPE_IPV4 => {
+            let (neighbour, target) = (ipv4_at(payload, 12)?, ipv4_at(payload, 16)?);
+            // Whether the neighbour is one, by its address, smoltcp looks itself.
+            let asked = arp::Query { sender_mac: station, sender: target, target: neighbour };
+            node.has(interface, target.into()).then(|| Content::Arp(arp::reply(mac, &asked)))
+        }
+        ETHERTYPE_IPV6 => {
+            let (neighbour, target) = (ipv6_at(payload, 8)?, ipv6_at(payload, 24)?);
+            // It does not look at that here; a link has prefixes of 64 bits.
+            let near = octets::<8>(payload, 8) == octets::<8>(payload, 24);
+            let known = near && node.has(interface, target.into());
+            known.then(|| Content::Advertisement(ndisc::unsolicited(mac, neighbour, false)))
+        }
+        _ => None,
+    }
+}
+
+/// What is handed up.
+enum Content<'t> {
+    Frame(&'t [u8]),
+    Arp([u8; arp::FRAME]),
+    Advertisement([u8; ndisc::FRAME]),
+}
+
+/// A frame that is handed up. smoltcp passes over one without bytes, and asks for the next one.
+pub struct Handed<'t>(Content<'t>);
 
 impl RxToken for Handed<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
-        f(self.0)
+        f(match &self.0 {
+            Content::Frame(frame) => frame,
+            Content::Arp(frame) => frame,
+            Content::Advertisement(frame) => frame,
+        })
     }
 }
 

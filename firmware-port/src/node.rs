@@ -229,6 +229,12 @@ impl<S: Storage, const I: usize> Node<S, I> {
         if first.serves() { Some(first) } else { Some(present.find(Presence::serves).unwrap_or(first)) }
     }
 
+    /// Whether an address is one that frames to this station come for: a virtual one of an interface, or its source.
+    #[cfg(feature = "smoltcp")]
+    pub(crate) fn has(&self, interface: InterfaceId, address: IpAddr) -> bool {
+        self.source(interface, Family::of(&address)) == Some(address) || self.with_address(interface, address).is_some()
+    }
+
     /// The MAC address of an interface's own.
     pub(crate) fn station(&self, interface: InterfaceId) -> Option<MacAddr> {
         self.ports.get(interface.index()).map(|port| port.station)

@@ -313,7 +313,12 @@ fn rfc9568_6_4_3_it_serves_until_its_successor_has_been_heard() {
     // It has resigned, nobody else is there yet: traffic goes on.
     assert_eq!(bench.ask(&who_has(VIP_V4)).len(), 1);
     assert!(bench.board.ours.contains(&(0, VIRTUAL_V4)));
+    let traffic = |to, from, source, target| ipv4(to, from, source, target, 17, &[0x30, 0x39, 0, 7, 0, 8, 0, 0]);
+    let (question, answer) = (traffic(VIRTUAL_V4, OTHER, OTHER_V4, OWN_V4), traffic(OTHER, STATION, VIP_V4, OTHER_V4));
+    assert!(bench.receive(&question).is_some() && bench.transmit(&answer).is_some());
+    // From then on not a frame more, be it in a queue already: it would turn the switches back.
     bench.receive(&advertisement(Family::V4, Some(50)));
+    assert_eq!((bench.receive(&question), bench.transmit(&answer)), (None, None));
     bench.poll();
     assert!(bench.board.ours.is_empty());
     assert_eq!(bench.ask(&who_has(VIP_V4)), Vec::<Vec<u8>>::new());

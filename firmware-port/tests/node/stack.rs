@@ -16,6 +16,7 @@ use smoltcp::wire::{
 use steadfast_core::agent::{InterfaceId, RouterId};
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, MacAddr};
+use steadfast_core::wire::checksum::Sum;
 use steadfast_firmware::device::{Below, Buffers, FrameIo, Under};
 use steadfast_firmware::hardware::{Busy, NetworkHardware};
 
@@ -195,13 +196,8 @@ impl Lan {
         }
     }
 
-    /// Whether one of the neighbour's echoes to this address comes back. The first one may be lost: a stack of
-    /// smoltcp forgets what it wants to answer while it asks where to.
+    /// Whether an echo of the neighbour's to this address comes back.
     fn ping(&mut self, target: IpAddr) -> bool {
-        (0..2).any(|_| self.ping_once(target))
-    }
-
-    fn ping_once(&mut self, target: IpAddr) -> bool {
         let socket = self.sockets.get_mut::<icmp::Socket<'_>>(self.icmp);
         let target = IpAddress::from(target);
         let caps = phy::ChecksumCapabilities::default();
@@ -217,7 +213,8 @@ impl Lan {
                 echo.emit(&OTHER_V6, &to, &mut Icmpv6Packet::new_unchecked(room), &caps);
             }
         }
-        self.run(Duration::from_millis(700));
+        // A stack of smoltcp asks for MAC addresses once a second.
+        self.run(Duration::from_millis(1_200));
         let socket = self.sockets.get_mut::<icmp::Socket<'_>>(self.icmp);
         let answered = socket.can_recv();
         while let Ok((_, from)) = socket.recv() {
@@ -300,6 +297,69 @@ fn rfc9568_8_1_2_a_stack_that_speaks_from_the_address_is_known_by_the_virtual_ma
         let claims = lan.claims(address);
         assert!(!claims.is_empty() && claims.iter().all(|claimed| *claimed == mac), "{claims:?}");
     }
+}
+
+#[test]
+fn a_new_active_answers_the_first_packet_although_its_stack_has_forgotten_everybody() {
+    let mut lan = Lan::new(true);
+    while lan.router.ip_addrs().len() < 4 {
+        lan.turn();
+        lan.now = lan.now + Duration::from_millis(10);
+    }
+    lan.cable.1.borrow_mut().clear();
+    // The neighbour knows the virtual MAC address from the predecessor, and asks nobody.
+    let sum = Sum::of(&[8, 0, 0, 0, 0, 7, 0, 1]).checksum().to_be_bytes();
+    let echo = [8, 0, sum[0], sum[1], 0, 7, 0, 1];
+    lan.neighbour_end.put(&ipv4(VIRTUAL_V4, OTHER, OTHER_V4, VIP_V4, 1, &echo));
+    lan.neighbour_end.put(&icmpv6(VIRTUAL_V6, OTHER, OTHER_V6, VIP_V6, &[128, 0, 0, 0, 0, 7, 0, 1]));
+    lan.turn();
+    let sent = lan.cable.1.borrow();
+    let addresses = |mac: MacAddr| [OTHER.0, mac.0].concat();
+    assert!(sent.iter().any(|frame| frame[..12] == addresses(VIRTUAL_V4) && frame[34] == 0), "{sent:x?}");
+    assert!(sent.iter().any(|frame| frame[..12] == addresses(VIRTUAL_V6) && frame[54] == 129), "{sent:x?}");
+}
+
+#[test]
+fn a_neighbour_is_introduced_before_its_frame_and_nobody_for_other_frames() {
+    /// A driver with frames to receive.
+    struct Queue(VecDeque<Vec<u8>>);
+    impl FrameIo for Queue {
+        fn receive(&mut self, buffer: &mut [u8]) -> Option<usize> {
+            let frame = self.0.pop_front()?;
+            buffer[..frame.len()].copy_from_slice(&frame);
+            Some(frame.len())
+        }
+        fn send(&mut self, _: &[u8]) -> Result<(), Busy> {
+            Ok(())
+        }
+    }
+    let Bench { mut node, lan, .. } = Bench::with_vlan(Some(300));
+    let body = [0x30, 0x39, 0, 7, 0, 8, 0, 0];
+    let (v4, away) =
+        (|target| ipv4(STATION, OTHER, OTHER_V4, target, 17, &body), std::net::Ipv4Addr::new(203, 0, 113, 5));
+    let v6 = |source| icmpv6(STATION, OTHER, source, OWN_V6, &[128, 0, 0, 0, 0, 7, 0, 1]);
+    let far = "2001:db8:9::9".parse().unwrap();
+    let frames = [v4(OWN_V4), v4(away), v6(OTHER_V6), v6(far)];
+    let mut queue = Queue(frames.iter().map(|frame| tagged(frame, 300)).collect());
+    let mut buffers = Box::new(Buffers::<200>::new());
+    let mut handed = Vec::new();
+    loop {
+        // A new one each time, as on a board.
+        let mut under = Under::new(&mut node, &mut queue, lan, &mut buffers);
+        let Some((frame, _)) = phy::Device::receive(&mut under, smoltcp::time::Instant::ZERO) else { break };
+        handed.push(phy::RxToken::consume(frame, <[u8]>::to_vec));
+    }
+    let [own, elsewhere, near, from_far] = frames;
+    let reply = ethernet(
+        STATION,
+        OTHER,
+        0x0806,
+        &[&[0, 1, 8, 0, 6, 4, 0, 2][..], &OTHER.0, &OTHER_V4.octets(), &STATION.0, &OWN_V4.octets()].concat(),
+    );
+    assert_eq!(handed.len(), 6);
+    assert_eq!((&handed[0], &handed[1], &handed[2]), (&reply, &own, &elsewhere));
+    assert_eq!((handed[3][54], &handed[3][22..38], &handed[3][80..]), (136, &OTHER_V6.octets()[..], &OTHER.0[..]));
+    assert_eq!((&handed[4], &handed[5]), (&near, &from_far));
 }
 
 #[test]
