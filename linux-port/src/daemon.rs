@@ -7,6 +7,7 @@ mod balancing;
 mod groups;
 mod interfaces;
 mod journal;
+mod lease;
 mod links;
 mod local;
 mod port;
@@ -265,9 +266,10 @@ impl Daemon {
         if self.stopping.is_none() {
             self.bury();
         }
+        self.port.leases.ask(now);
         self.port.summarize(now);
         let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
-        Ok([due, self.port.journal.due(), limit].into_iter().flatten().min())
+        Ok([due, self.port.leases.due(), self.port.journal.due(), limit].into_iter().flatten().min())
     }
 
     /// Takes in Advertisements.

@@ -1,6 +1,7 @@
 //! VRRP on Linux: what the binary `steadfast` is made of. The protocol itself is in `steadfast_core`; here
 //! are the sockets, netlink, the files and the loop that connects them.
 
+pub mod accept;
 pub mod check;
 pub mod cli;
 pub mod control;

@@ -7,6 +7,7 @@ mod client;
 mod message;
 mod monitor;
 mod parse;
+mod renewer;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -17,6 +18,7 @@ pub use self::client::Client;
 pub(crate) use self::client::receive;
 pub use self::monitor::{Event, Monitor};
 pub(crate) use self::parse::{messages, verdict};
+pub use self::renewer::{Renewal, Renewer};
 pub use netlink_packet_route::address::AddressFlags;
 pub use netlink_packet_route::link::MacVlanMode;
 
@@ -43,8 +45,10 @@ pub struct AddressSpec {
     pub peer: Option<IpAddr>,
     /// Flags such as Nodad, Noprefixroute, Homeaddress.
     pub flags: AddressFlags,
-    /// Seconds for which it is preferred as a source; without end if `None`.
+    /// Seconds for which it is preferred as a source; as long as it is valid if `None`, and no longer.
     pub preferred_lft: Option<u32>,
+    /// Seconds after which the kernel takes it off, counted from when it was last told; never if `None`.
+    pub valid_lft: Option<u32>,
 }
 
 impl AddressSpec {
@@ -62,7 +66,14 @@ impl AddressSpec {
             peer: None,
             flags: if is_v6 { AddressFlags::Nodad } else { AddressFlags::empty() },
             preferred_lft: (is_v6 && prefix_len == 128).then_some(0),
+            valid_lft: None,
         }
+    }
+
+    /// Whether it is the same address with the same properties, for however long.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self { preferred_lft, valid_lft, .. } = *other;
+        Self { preferred_lft, valid_lft, ..self.clone() } == *other
     }
 }
 

@@ -3,6 +3,7 @@
 //! instances are seen together. Interfaces are names: whether they exist is asked when the plan is run.
 
 mod groups;
+mod lease;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,8 @@ use crate::grammar::script::Scripts;
 use crate::lvs::grammar;
 use crate::lvs::plan::LvsPlan;
 use crate::source;
+
+use lease::Unleased;
 
 /// The most blocks and other statements that a file may have, not counting what is in the blocks: twice as many as
 /// there may be services.
@@ -85,9 +88,16 @@ pub struct PlannedRouter {
     pub addresses: Vec<PlannedAddress>,
     /// The other addresses, of either family, each once.
     pub excluded: Vec<PlannedAddress>,
+    /// Its addresses have a lifetime that is renewed (not `no_lease`).
+    pub lease: bool,
 }
 
 impl PlannedRouter {
+    /// Whether packets to its addresses are for this host (RFC 9568 section 6.4.3).
+    pub fn accepts(&self) -> bool {
+        self.settings.accept || self.settings.priority.is_owner()
+    }
+
     /// All its addresses, the advertised ones first.
     pub fn all_addresses(&self) -> impl Iterator<Item = &PlannedAddress> {
         self.addresses.iter().chain(&self.excluded)
@@ -219,6 +229,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
             format_args!("more than {MOST_STATEMENTS} blocks and other statements"),
         );
     }
+    let unleased = Unleased::read(&statements, findings);
     let mut seen = Seen::default();
     let mut routers = Vec::new();
     let mut instances = config.instances();
@@ -229,7 +240,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
                 if let Some(duplicate) = seen.instance(&instance) {
                     findings.add(duplicate);
                 } else {
-                    routers.push(Arc::new(planned(&instance, findings)));
+                    routers.push(Arc::new(planned(&instance, unleased.leases(instance.name), findings)));
                 }
             }
             Err(left_out) => {
@@ -273,12 +284,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRouter {
-    if !instance.settings.accept && !instance.settings.priority.is_owner() {
-        let message =
-            Message::Text("packets to the virtual addresses are accepted: `no_accept` is not carried out yet");
-        findings.add(Diagnostic { place: instance.place, severity: Severity::Warning, message });
-    }
+fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) -> PlannedRouter {
     // The same link-local address may be wanted on several interfaces.
     let mut seen = HashSet::new();
     let mut once = |read: &VirtualAddress<'a>| {
@@ -302,6 +308,7 @@ fn planned<'a>(instance: &Instance<'a>, findings: &mut Findings) -> PlannedRoute
         }),
         addresses,
         excluded,
+        lease,
     }
 }
 

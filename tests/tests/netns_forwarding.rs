@@ -1,18 +1,20 @@
 //! What becomes of packets to a virtual address on machines that forward: the Active takes them and never sends them
 //! out again, the Backup does nothing with those that the virtual MAC address brings it, and none goes round between
-//! the two when the address moves. Every frame reaches every machine here, which is the worst a switch can do.
+//! the two when the address moves. Without Accept_Mode the Active takes nothing either, but goes on forwarding and
+//! saying where the address is. Every frame reaches every machine here, which is the worst a switch can do.
 
 #![forbid(unsafe_code)]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
-use steadfast_tests::lab::clock::{ms, wait_for};
+use steadfast_tests::lab::clock::{Stamp, ms, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
-use steadfast_tests::lab::frames::{Frame, discard};
+use steadfast_tests::lab::frames::{Frame, discard, mac_text};
 use steadfast_tests::lab::hostile::{Forge, checksum};
 use steadfast_tests::lab::inject::inject;
+use steadfast_tests::lab::probe::Prober;
 use steadfast_tests::lab::spec::Spec;
 use steadfast_tests::lab::{Host, Lan, namespace};
 
@@ -20,6 +22,7 @@ const LOW: usize = 0;
 const HIGH: usize = 1;
 const CLIENT: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
+const PORT: u16 = 80;
 
 /// How long the moment without a holder may be, in ms. The kernel makes an IPv6 address its own some time after it has
 /// said that it is there, and a packet on its way round keeps it from that.
@@ -40,11 +43,13 @@ fn main() {
     for spec in [Spec::v3(10), Spec::v6(10)] {
         for vmac in [false, true] {
             let spec = spec.clone().with_vmac(vmac);
-            let tests: [(&str, Test); 5] = [
+            let tests: [(&str, Test); 7] = [
                 ("rfc9568_5_1_1_2_an_advertisement_is_never_forwarded", advertisements),
                 ("rfc9568_6_4_2_no_router_advertises_the_virtual_address_as_its_own", router_advertisements),
                 ("rfc9568_8_3_1_an_active_never_forwards_what_is_for_the_virtual_address", active),
                 ("rfc9568_6_4_2_a_backup_drops_what_is_for_the_virtual_mac", backup),
+                ("rfc9568_6_4_3_without_accept_mode_nothing_is_accepted", no_accept),
+                ("rfc9568_6_4_3_with_accept_mode_packets_are_accepted", accept),
                 ("rfc9568_8_3_1_nothing_goes_round_when_the_address_moves", moving),
             ];
             for (name, test) in tests {
@@ -185,6 +190,71 @@ fn active(spec: &Spec) {
     let other: IpAddr = if spec.v6 { client.v6.into() } else { client.v4.into() };
     let [_, (forwarded, taken)] = scene.send(scene.datagram(scene.mac(), other));
     assert_eq!((forwarded, taken), (100, 0), "the test sees what is forwarded");
+}
+
+/// Whether the client's pings to the virtual address are answered, and its connections; and at which MAC address it
+/// has found the virtual address.
+fn questions(scene: &Scene) -> (bool, bool, String) {
+    let (router, client) = (&scene.host(HIGH).namespace, &scene.host(CLIENT).namespace);
+    let vip = scene.spec.vip();
+    let any: IpAddr = if scene.spec.v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let _listener = router.enter(|| TcpListener::bind((any, PORT)).expect("a port is free"));
+    let begun = Stamp::now();
+    let prober = Prober::start(client, vip, ms(10.0));
+    let connected = client.enter(|| TcpStream::connect_timeout(&(vip, PORT).into(), ms(500.0)).is_ok());
+    std::thread::sleep(ms(200.0));
+    let neighbour = client.ip(&format!("neigh show {vip} dev eth0"));
+    let probes = prober.stop();
+    let (sent, lost) = (probes.sent(begun, Stamp::now()), probes.lost(begun, Stamp::now()));
+    assert!(sent > 10 && (lost == 0 || lost == sent), "{lost} of {sent} pings lost");
+    let mac = neighbour.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap_or("nowhere");
+    (lost == 0, connected, mac.to_owned())
+}
+
+/// Dropped, all of it; while packets to somebody else are forwarded, and questions for the address answered, as ever.
+fn no_accept(spec: &Spec) {
+    let mut scene = Scene::start(&spec.clone().with("no_accept"));
+    for _ in 0..2 {
+        let [_, (forwarded, taken)] = scene.send(scene.datagram(scene.mac(), spec.vip()));
+        assert_eq!((forwarded, taken), (0, 0));
+        let client = scene.host(CLIENT);
+        let other: IpAddr = if spec.v6 { client.v6.into() } else { client.v4.into() };
+        let [_, (forwarded, taken)] = scene.send(scene.datagram(scene.mac(), other));
+        assert_eq!((forwarded, taken), (100, 0));
+        assert_eq!(questions(&scene), (false, false, mac_text(scene.mac())));
+        // The neighbour is asked directly whether it is still there.
+        scene.host(CLIENT).namespace.ip(&format!(
+            "neigh change {} dev eth0 lladdr {} nud probe",
+            spec.vip(),
+            mac_text(scene.mac())
+        ));
+        wait_for("an answer", PATIENCE, || {
+            let shown = scene.host(CLIENT).namespace.ip(&format!("neigh show {} dev eth0", spec.vip()));
+            assert!(!shown.contains("FAILED"), "{shown}");
+            shown.contains("REACHABLE").then_some(())
+        });
+        // Killed, it leaves what the next one takes over.
+        scene.high.kill();
+        scene.high = Daemon::start(Engine::Steadfast, &scene.lan, HIGH, &scene.spec, 200);
+        scene.settle();
+    }
+    scene.high.reload(&spec.text(200));
+    wait_for("what was configured anew", PATIENCE, || {
+        scene.high.process.log().contains("configuration was read again").then_some(())
+    });
+    assert_eq!(questions(&scene), (true, true, mac_text(scene.mac())));
+    let policies = scene.host(HIGH).namespace.ip("xfrm policy");
+    assert!(policies.is_empty(), "{policies}");
+    scene.low.terminate();
+    scene.low.process.wait(PATIENCE);
+    let policies = scene.host(LOW).namespace.ip("xfrm policy");
+    assert!(policies.is_empty(), "{policies}");
+}
+
+/// Taken and answered.
+fn accept(spec: &Spec) {
+    let scene = Scene::start(spec);
+    assert_eq!(questions(&scene), (true, true, mac_text(scene.mac())));
 }
 
 /// Neither taken nor forwarded, whomever it is for.

@@ -11,6 +11,7 @@ use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId, State
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, Version, Vrid};
 
+use super::lease;
 use super::links::Prepared;
 use super::local::{Local, place, spec};
 use super::{Daemon, Name};
@@ -199,7 +200,15 @@ impl Daemon {
         let added = self.with_config(&router, id, |agent, config| agent.add(now, config, !leftovers.is_empty()));
         let id = added.map_err(|error| describe(error).to_owned())?;
         let name = Arc::from(&*router.name);
-        self.port.enter(Local { id, plan: router, name, interface: at, virtual_link, put: leftovers });
+        self.port.enter(Local {
+            id,
+            plan: router,
+            name,
+            interface: at,
+            virtual_link,
+            put: leftovers,
+            found: Vec::new(),
+        });
         Ok(id)
     }
 
@@ -209,7 +218,9 @@ impl Daemon {
             return Ok(());
         }
         let at = local.interface;
-        let options_changed = !local.plan.all_addresses().eq(router.all_addresses());
+        let lease = |plan: &PlannedRouter| plan.lease.then(|| lease::seconds(&plan.settings));
+        let options_changed =
+            !local.plan.all_addresses().eq(router.all_addresses()) || lease(&local.plan) != lease(&router);
         let interface = self.port.interfaces.get(at).ok_or("its interface is not known")?.id;
         self.with_config(&router, interface, |agent, config| agent.reconfigure(now, id, config))
             .map_err(|error| describe(error).to_owned())?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use steadfast_core::agent::{Agent, InterfaceId};
 use steadfast_core::types::{Family, MacAddr};
 
-use crate::netlink::{Address, Link};
+use crate::netlink::{ADDRESS_PROTOCOL, Address, AddressFlags, Link};
 use crate::socket::Receiver;
 use crate::status::InterfaceStatus;
 use crate::storage::Heap;
@@ -161,6 +161,18 @@ impl Interfaces {
         Some(at)
     }
 
+    /// Whether the host has an address without our doing, and for ever.
+    pub(super) fn is_kept(&self, index: u32, ip: IpAddr) -> bool {
+        let known = self.by_index(index).and_then(|at| self.list.get(at));
+        known.is_some_and(|known| {
+            known.addresses.iter().any(|address| {
+                address.ip == ip
+                    && address.protocol != ADDRESS_PROTOCOL
+                    && address.flags.contains(AddressFlags::Permanent)
+            })
+        })
+    }
+
     /// The kernel tells of an address, new or changed. On which of ours.
     pub(super) fn address(&mut self, address: &Address) -> Option<usize> {
         let at = self.by_index(address.interface)?;
@@ -184,7 +196,7 @@ impl Interfaces {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::netlink::{AddressFlags, AddressSpec};
+    use crate::netlink::AddressSpec;
 
     /// An interface with these addresses, of which the last one is virtual.
     fn source(addresses: &[&str], owner: bool, flags: AddressFlags) -> [Option<String>; 2] {

@@ -25,6 +25,8 @@ pub(super) enum Nuisance {
     DualActive,
     /// An address was taken away by somebody else.
     AddressLost,
+    /// The lease of an address ran out.
+    LeaseOver,
     /// A message could not be sent.
     SendFailed,
 }
@@ -82,9 +84,13 @@ impl Journal {
         }
     }
 
-    /// Somebody else took `address` away from the Virtual Router `name`.
-    pub(super) fn address_lost(&mut self, now: Instant, at: usize, name: &str, address: IpAddr) {
-        if self.limiter.note(now, At::Router(at), Nuisance::AddressLost) {
+    /// Somebody else took `address` away from the Virtual Router `name`, or its lease was `over`.
+    pub(super) fn address_lost(&mut self, now: Instant, at: usize, name: &str, address: IpAddr, over: bool) {
+        if over {
+            if self.limiter.note(now, At::Router(at), Nuisance::LeaseOver) {
+                warn!("{name}: the lease of {address} ran out while this agent stood still");
+            }
+        } else if self.limiter.note(now, At::Router(at), Nuisance::AddressLost) {
             warn!("{name}: {address} was removed by somebody else; it is put back");
         }
     }
@@ -107,6 +113,7 @@ impl Journal {
                 }
                 Nuisance::DualActive => warn!("another Active was heard {count} more times, the last time on {at}"),
                 Nuisance::AddressLost => warn!("{count} more addresses were removed by somebody else"),
+                Nuisance::LeaseOver => warn!("the leases of {count} more addresses ran out"),
                 Nuisance::SendFailed => warn!("{count} more messages could not be sent"),
             }
         }

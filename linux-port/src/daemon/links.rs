@@ -2,7 +2,9 @@
 //! 20 ms for each, and no Advertisement waits for that. What Virtual Routers do with them is decided in
 //! [`super::apply`]; how they are made, in [`crate::vmac`].
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use steadfast_core::types::Family;
 use super::Name;
 use super::local::virtual_mac;
 use super::reload::Finished;
+use crate::accept::Unaccepted;
 use crate::netlink::{Address, Client};
 use crate::plan::{Plan, PlannedRouter};
 use crate::sys::event::EventFd;
@@ -58,7 +61,10 @@ impl VirtualLinks {
     /// Of the system.
     pub(super) fn start(notes: &Path, plan: Plan) -> io::Result<(Self, Prepared)> {
         let mut vmacs = Vmacs::open(notes)?;
-        let first = prepare(&mut vmacs, plan)?;
+        let mut note = notes.as_os_str().to_owned();
+        note.push(".accept");
+        let mut unaccepted = Unaccepted::open(note.as_ref())?;
+        let first = prepare(&mut vmacs, &mut unaccepted, plan)?;
         if let Err(error) = vmacs.clean() {
             warn!("what an earlier run has left cannot all be cleared away: {error}");
         }
@@ -71,7 +77,7 @@ impl VirtualLinks {
                 match job {
                     Job::Prepare(asked) => {
                         let (plan, finished) = *asked;
-                        if answers.send((prepare(&mut vmacs, plan), finished)).is_err() {
+                        if answers.send((prepare(&mut vmacs, &mut unaccepted, plan), finished)).is_err() {
                             return;
                         }
                         raise.raise();
@@ -81,7 +87,7 @@ impl VirtualLinks {
                             warn!("{name}: {} cannot be removed: {error}", link.name);
                         }
                     }
-                    Job::Close => return close(&mut vmacs),
+                    Job::Close => return close(&mut vmacs, &mut unaccepted),
                 }
             }
         })?;
@@ -125,7 +131,10 @@ impl AsFd for VirtualLinks {
     }
 }
 
-fn close(vmacs: &mut Vmacs) {
+fn close(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted) {
+    if let Err(error) = unaccepted.set(&BTreeSet::new()) {
+        warn!("what drops packets to virtual addresses cannot all be removed: {error}");
+    }
     if !vmacs.is_empty() {
         thread::sleep(HANDOVER);
     }
@@ -134,8 +143,11 @@ fn close(vmacs: &mut Vmacs) {
     }
 }
 
-fn prepare(vmacs: &mut Vmacs, plan: Plan) -> io::Result<Prepared> {
+fn prepare(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, plan: Plan) -> io::Result<Prepared> {
     let mut client = Client::open()?;
+    if let Err(error) = unaccepted.set(&unaccepted_by(&plan)) {
+        warn!("no_accept: packets to virtual addresses are accepted: {error}");
+    }
     let prefix = &plan.globals.vmac_prefix;
     let links: Vec<_> = plan.routers.iter().map(|router| link(&mut client, vmacs, router, prefix)).collect();
     match client.addresses() {
@@ -147,6 +159,16 @@ fn prepare(vmacs: &mut Vmacs, plan: Plan) -> io::Result<Prepared> {
             Err(error)
         }
     }
+}
+
+/// The addresses that no router of a plan accepts packets to.
+fn unaccepted_by(plan: &Plan) -> BTreeSet<IpAddr> {
+    let (accepting, others): (Vec<_>, Vec<_>) = plan.routers.iter().partition(|router| router.accepts());
+    let of = |routers: &[&Arc<PlannedRouter>]| {
+        let addresses = routers.iter().flat_map(|router| router.all_addresses());
+        addresses.map(|planned| planned.address).collect::<BTreeSet<_>>()
+    };
+    &of(&others) - &of(&accepting)
 }
 
 /// The macvlan of a Virtual Router with `use_vmac`.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use log::warn;
 use steadfast_core::agent::RouterId;
+use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, MacAddr};
 
 use super::interfaces::Interfaces;
+use super::lease::{self, Leases};
 use crate::netlink::{AddressChanger, AddressFlags, AddressSpec, Change};
 use crate::plan::{PlannedAddress, PlannedRouter};
 use crate::vmac::Vmac;
@@ -26,6 +28,8 @@ pub(super) struct Local {
     pub(super) virtual_link: Option<Vmac>,
     /// The addresses that are on and ours: put on by us, or found as a predecessor's.
     pub(super) put: Vec<AddressSpec>,
+    /// Those of them that the host had already, put there by somebody else: they are not leased.
+    pub(super) found: Vec<IpAddr>,
 }
 
 /// Which Virtual Routers hold an address of an interface: one, or two while it moves from one to the other.
@@ -88,8 +92,10 @@ impl Local {
     /// stays what it is.
     pub(super) fn acquire<T>(
         &mut self,
+        now: Instant,
         interfaces: &Interfaces,
         holders: &mut Holders,
+        leases: &mut Leases,
         changer: &mut AddressChanger<T>,
         tag: T,
     ) -> Result<(), NoInterface> {
@@ -97,16 +103,27 @@ impl Local {
         for planned in self.plan.all_addresses() {
             let place = self.place(interfaces, planned).ok_or(NoInterface)?;
             if !self.is_foreign(interfaces, place.on, planned.address) {
-                wanted.push(spec(planned, place.on));
+                let mut spec = spec(planned, place.on);
+                if self.plan.lease {
+                    if !self.put.iter().any(|put| put.is_same(&spec)) && interfaces.is_kept(spec.interface, spec.ip) {
+                        self.found.push(spec.ip);
+                    }
+                    spec.valid_lft = (!self.found.contains(&spec.ip)).then(|| lease::seconds(&self.plan.settings));
+                }
+                wanted.push(spec);
             }
         }
         let mut gone = std::mem::replace(&mut self.put, wanted);
-        gone.retain(|old| !self.put.contains(old) && holders.leave(self.id, old));
+        gone.retain(|old| !self.put.iter().any(|new| new.is_same(old)) && holders.leave(self.id, old));
         for spec in &self.put {
             holders.enter(self.id, spec);
         }
+        let kept = self.kept_until_removed(now, leases, &gone);
+        leases.forget(self.id.index());
         let prepared = self.virtual_link.as_ref().map_or(Ok(()), Vmac::prepare);
-        changer.submit(tag, gone.iter().map(Change::Remove).chain(self.put.iter().map(Change::Add)));
+        let removed = kept.iter().map(Change::Add).chain(gone.iter().map(Change::Remove));
+        changer.submit(tag, removed.chain(self.put.iter().map(Change::Add)));
+        leases.hold(now, self.id.index(), &self.plan.settings, &self.put);
         // The kernel has carried the changes out by now.
         if let Err(error) = prepared.and(self.virtual_link.as_ref().map_or(Ok(()), Vmac::unmute)) {
             warn!("{}: the virtual MAC address stays silent: {error}", self.name);
@@ -115,13 +132,51 @@ impl Local {
     }
 
     /// Begins to take all of our addresses off.
-    pub(super) fn release<T>(&mut self, holders: &mut Holders, changer: &mut AddressChanger<T>, tag: T) {
+    pub(super) fn release<T>(
+        &mut self,
+        now: Instant,
+        holders: &mut Holders,
+        leases: &mut Leases,
+        changer: &mut AddressChanger<T>,
+        tag: T,
+    ) {
         self.put.retain(|spec| holders.leave(self.id, spec));
+        let kept = self.kept_until_removed(now, leases, &self.put);
+        leases.forget(self.id.index());
         if let Some(Err(error)) = self.virtual_link.as_ref().map(Vmac::mute) {
             warn!("{}: the virtual MAC address is not silent: {error}", self.name);
         }
-        changer.submit(tag, self.put.iter().map(Change::Remove));
+        changer.submit(tag, kept.iter().map(Change::Add).chain(self.put.iter().map(Change::Remove)));
         self.put.clear();
+        self.found.clear();
+    }
+
+    /// Those of `gone` that are kept for ever for the moment before they are removed: with an IPv6 address that has a
+    /// lifetime the kernel does not remove the route to its prefix. What may have run out is not put on again for that.
+    fn kept_until_removed(&self, now: Instant, leases: &Leases, gone: &[AddressSpec]) -> Vec<AddressSpec> {
+        if leases.is_over(now, self.id.index()) {
+            return Vec::new();
+        }
+        // A muted virtual MAC interface has neither addresses nor routes of IPv6.
+        let muted = self.virtual_link.as_ref().map(|link| link.index);
+        let leased =
+            |spec: &&AddressSpec| spec.valid_lft.is_some() && spec.ip.is_ipv6() && Some(spec.interface) != muted;
+        gone.iter().filter(leased).map(|spec| AddressSpec { valid_lft: None, ..spec.clone() }).collect()
+    }
+
+    /// Somebody took this address away, and may.
+    pub(super) fn let_go(
+        &mut self,
+        now: Instant,
+        holders: &mut Holders,
+        leases: &mut Leases,
+        interface: u32,
+        address: IpAddr,
+    ) {
+        for spec in self.put.extract_if(.., |spec| (spec.interface, spec.ip) == (interface, address)) {
+            holders.leave(self.id, &spec);
+        }
+        leases.hold(now, self.id.index(), &self.plan.settings, &self.put);
     }
 
     /// Whether somebody else put an address on before us: only the owner of the addresses has such.

@@ -16,6 +16,7 @@ use steadfast_core::wire::{Full, arp, ip, ndisc};
 use super::balancing::Balancing;
 use super::interfaces::Interfaces;
 use super::journal::{At, Journal};
+use super::lease::Leases;
 use super::local::{Holders, Local, Place};
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
@@ -30,6 +31,7 @@ pub(super) struct LinuxPort {
     pub(super) locals: Vec<Option<Local>>,
     pub(super) changer: AddressChanger<(RouterId, Generation)>,
     pub(super) holders: Holders,
+    pub(super) leases: Leases,
     pub(super) journal: Journal,
     pub(super) balancing: Balancing,
     /// Routers that the core has forgotten since the loop last looked.
@@ -53,6 +55,7 @@ impl LinuxPort {
             locals: Vec::new(),
             changer: AddressChanger::open()?,
             holders: Holders::default(),
+            leases: Leases::start()?,
             journal: Journal::default(),
             balancing: Balancing::default(),
             retired: Vec::new(),
@@ -190,15 +193,18 @@ impl Port<Heap> for LinuxPort {
     ) {
         if self.put_advertisement(agent, router, priority, form).is_none_or(|result| result.is_err()) {
             debug!("an Advertisement had nowhere to go");
+        } else {
+            self.leases.advertised(self.now, router.index());
         }
     }
 
     fn acquire(&mut self, _: &Agent<Heap>, router: RouterId, generation: Generation) {
         self.flush_advertisements();
-        let Self { locals, interfaces, holders, changer, .. } = self;
+        let Self { locals, interfaces, holders, leases, changer, now, .. } = self;
         let local = locals.get_mut(router.index()).and_then(Option::as_mut);
-        let begun =
-            local.is_some_and(|local| local.acquire(interfaces, holders, changer, (router, generation)).is_ok());
+        let begun = local.is_some_and(|local| {
+            local.acquire(*now, interfaces, holders, leases, changer, (router, generation)).is_ok()
+        });
         if !begun {
             self.reports.push((router, generation, Err(Refused)));
         }
@@ -206,9 +212,9 @@ impl Port<Heap> for LinuxPort {
 
     fn release(&mut self, _: &Agent<Heap>, router: RouterId, generation: Generation) {
         self.flush_advertisements();
-        let Self { locals, holders, changer, .. } = self;
+        let Self { locals, holders, leases, changer, now, .. } = self;
         if let Some(local) = locals.get_mut(router.index()).and_then(Option::as_mut) {
-            local.release(holders, changer, (router, generation));
+            local.release(*now, holders, leases, changer, (router, generation));
         }
     }
 
@@ -229,6 +235,7 @@ impl Port<Heap> for LinuxPort {
     }
 
     fn retired(&mut self, router: RouterId) {
+        self.leases.forget(router.index());
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
             self.journal.forget(router.index());
             self.retired.push(local);

@@ -111,9 +111,14 @@ impl Daemon {
     fn address_gone(&mut self, now: Instant, address: &Address) {
         let at = self.port.interfaces.address_gone(address);
         for router in self.port.holders.of(address.interface, address.ip).to_vec() {
-            let Some(local) = self.port.local(router).filter(|local| !local.lets_go(address.ip)) else { continue };
-            let name = local.name.clone();
-            self.port.journal.address_lost(now, router.index(), &name, address.ip);
+            let super::port::LinuxPort { locals, holders, leases, journal, .. } = &mut self.port;
+            let Some(local) = locals.get_mut(router.index()).and_then(Option::as_mut) else { continue };
+            let over = leases.is_over(now, router.index());
+            if !over && local.lets_go(address.ip) {
+                local.let_go(now, holders, leases, address.interface, address.ip);
+                continue;
+            }
+            journal.address_lost(now, router.index(), &local.name, address.ip, over);
             self.agent.handle_lost(now, router);
         }
         if let Some(at) = at {

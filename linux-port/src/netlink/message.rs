@@ -46,10 +46,11 @@ pub(super) fn address(spec: &AddressSpec) -> AddressMessage {
     }
     attributes.push(AddressAttribute::Flags(spec.flags));
     attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(ADDRESS_PROTOCOL)));
-    if let Some(preferred) = spec.preferred_lft {
+    if spec.preferred_lft.is_some() || spec.valid_lft.is_some() {
         let mut lifetimes = CacheInfo::default();
-        lifetimes.ifa_preferred = preferred;
-        lifetimes.ifa_valid = u32::MAX;
+        lifetimes.ifa_valid = spec.valid_lft.unwrap_or(u32::MAX);
+        // The kernel refuses an address that is preferred for longer than it is valid.
+        lifetimes.ifa_preferred = spec.preferred_lft.unwrap_or(u32::MAX).min(lifetimes.ifa_valid);
         attributes.push(AddressAttribute::CacheInfo(lifetimes));
     }
     message

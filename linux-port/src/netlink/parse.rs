@@ -16,7 +16,7 @@ const ADDRESS_HEADER: usize = 8;
 
 // Attributes that libc does not name on every target (if_addr.h, if_link.h).
 const IFA_FLAGS: u16 = 8;
-const IFA_PROTO: u16 = 11;
+pub(super) const IFA_PROTO: u16 = 11;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_MACVLAN_MODE: u16 = 1;

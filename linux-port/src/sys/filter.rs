@@ -5,6 +5,9 @@
 pub const NETWORK: i32 = libc::SKF_NET_OFF;
 /// Offset at which a load gives the type of the packet (PACKET_HOST, PACKET_OUTGOING, ...).
 pub const PACKET_TYPE: i32 = libc::SKF_AD_OFF + libc::SKF_AD_PKTTYPE;
+/// Offset at which a load looks for the netlink attribute whose type is in the index, from the offset in the
+/// accumulator on: its own offset, 0 if there is none.
+pub const ATTRIBUTE: i32 = libc::SKF_AD_OFF + libc::SKF_AD_NLATTR;
 
 /// One instruction.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,31 @@ impl Instruction {
         Self::new(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, offset.cast_unsigned())
     }
 
+    /// Loads a constant.
+    pub const fn load(value: u32) -> Self {
+        Self::new(libc::BPF_LD | libc::BPF_IMM, 0, 0, value)
+    }
+
+    /// Puts a constant into the index.
+    pub const fn index(value: u32) -> Self {
+        Self::new(libc::BPF_LDX | libc::BPF_IMM, 0, 0, value)
+    }
+
+    /// Loads 4 bytes from `offset` after the index, in network order.
+    pub const fn load_word_after(offset: u32) -> Self {
+        Self::new(libc::BPF_LD | libc::BPF_W | libc::BPF_IND, 0, 0, offset)
+    }
+
+    /// Loads the byte at `offset` after the index.
+    pub const fn load_byte_after(offset: u32) -> Self {
+        Self::new(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, 0, 0, offset)
+    }
+
+    /// Skips `then` instructions if what was loaded equals the index, else `otherwise`.
+    pub const fn if_index(then: u8, otherwise: u8) -> Self {
+        Self::new(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_X, then, otherwise, 0)
+    }
+
     /// Skips `then` instructions if what was loaded equals `value`, else `otherwise`.
     pub const fn if_equal(value: u32, then: u8, otherwise: u8) -> Self {
         Self::new(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, then, otherwise, value)
@@ -46,6 +74,12 @@ impl Instruction {
         Self::new(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, then, otherwise, value)
     }
 
+    /// Puts what was loaded into the index.
+    pub const TO_INDEX: Self = Self::new(libc::BPF_MISC | libc::BPF_TAX, 0, 0, 0);
+    /// Keeps what was loaded.
+    pub const KEEP: Self = Self::new(libc::BPF_ST, 0, 0, 0);
+    /// Puts what was kept into the index.
+    pub const INDEX_KEPT: Self = Self::new(libc::BPF_LDX | libc::BPF_MEM, 0, 0, 0);
     /// Ends: the packet is queued.
     pub const ACCEPT: Self = Self::new(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX);
     /// Ends: the packet never was.

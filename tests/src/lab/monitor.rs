@@ -99,12 +99,13 @@ impl Drop for Monitor {
     }
 }
 
-/// Reads RTM_NEWADDR and RTM_DELADDR out of a datagram of netlink messages.
+/// Reads RTM_NEWADDR and RTM_DELADDR out of a datagram of netlink messages, without the renewals of lifetimes.
 fn changes(mut bytes: &[u8], at: Stamp) -> Vec<Change> {
     const NEW: u16 = 20;
     const DELETED: u16 = 21;
     const ADDRESS: u16 = 1;
     const LOCAL: u16 = 2;
+    const CACHE: u16 = 6;
     let mut found = Vec::new();
     while let Some((message, rest)) = split(bytes, 4, 16) {
         bytes = rest;
@@ -114,7 +115,7 @@ fn changes(mut bytes: &[u8], at: Stamp) -> Vec<Change> {
         }
         // nlmsghdr 16, ifaddrmsg 8, then attributes of u16 length, u16 type.
         let mut attributes = message.get(24..).unwrap_or(&[]);
-        let (mut address, mut local) = (None, None);
+        let (mut address, mut local, mut renewed) = (None, None, false);
         while let Some((attribute, rest)) = split(attributes, 2, 4) {
             attributes = rest;
             let value = &attribute[4..];
@@ -126,10 +127,12 @@ fn changes(mut bytes: &[u8], at: Stamp) -> Vec<Change> {
             match u16::from_ne_bytes([attribute[2], attribute[3]]) {
                 ADDRESS => address = ip,
                 LOCAL => local = ip,
+                // After two lifetimes: when it was made, and when it was last changed.
+                CACHE => renewed = value.get(8..12) != value.get(12..16),
                 _ => {}
             }
         }
-        if let Some(address) = local.or(address) {
+        if let Some(address) = local.or(address).filter(|_| kind == DELETED || !renewed) {
             found.push(Change { at, added: kind == NEW, address });
         }
     }
