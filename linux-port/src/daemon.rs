@@ -10,6 +10,7 @@ mod journal;
 mod lease;
 mod links;
 mod local;
+mod notify;
 mod port;
 mod reload;
 mod snapshot;
@@ -132,6 +133,11 @@ impl Daemon {
             )
         })?;
 
+        if let Some((script, limit)) = &plan.notify.startup
+            && notify::run_once("startup_script", script, *limit, &signals)
+        {
+            return Err(("told to stop".to_owned(), ExitCode::SUCCESS));
+        }
         // A coarse timer is a late Advertisement; without the setting it is only later.
         let _ = clock::set_timer_slack();
         let mut port =
@@ -214,9 +220,15 @@ impl Daemon {
                 break;
             }
         }
+        let LinuxPort { locals, notices, .. } = &mut self.port;
+        notices.finish(&self.agent, self.order.iter().filter_map(|id| locals.get(id.index())?.as_ref()));
         // After the addresses have moved: until then connections still come here, and have to find their servers.
         self.port.balancing.stop();
+        self.port.notices.stop();
         self.links.close();
+        if let Some((script, limit)) = self.port.notices.shutdown() {
+            notify::run_once("shutdown_script", script, *limit, &self.signals);
+        }
         result
     }
 
@@ -262,6 +274,9 @@ impl Daemon {
             }
             due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
             self.port.flush();
+        }
+        if !self.port.changer.is_waiting() {
+            self.port.notices.tell(&self.agent);
         }
         if self.stopping.is_none() {
             self.bury();
@@ -359,7 +374,8 @@ impl Daemon {
         });
         let interfaces = self.port.interfaces.iter().map(|interface| interface.status(&self.agent));
         let lost = ("steadfast-events-lost", self.agent.lost_events());
-        let counters = self.agent.counters().iter().chain([lost]).collect();
+        let notices = self.port.notices.outlet().into_iter().flat_map(|outlet| outlet.counts().iter());
+        let counters = self.agent.counters().iter().chain([lost]).chain(notices).collect();
         Snapshot::new(routers.collect(), interfaces.collect(), status::GlobalStatus { counters })
     }
 

@@ -12,6 +12,7 @@ pub mod ipvs;
 pub mod logging;
 pub mod lvs;
 pub mod netlink;
+pub mod notify;
 pub mod plan;
 pub mod process;
 pub mod socket;

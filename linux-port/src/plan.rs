@@ -4,6 +4,7 @@
 
 mod groups;
 mod lease;
+pub mod notify;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -25,6 +26,7 @@ use crate::lvs::plan::LvsPlan;
 use crate::source;
 
 use lease::Unleased;
+use notify::{Notifications, Notified, NotifyPlan};
 
 /// The most blocks and other statements that a file may have, not counting what is in the blocks: twice as many as
 /// there may be services.
@@ -42,6 +44,8 @@ pub struct Plan {
     pub groups: Vec<PlannedGroup>,
     /// What the director shall do.
     pub lvs: LvsPlan,
+    /// Who is told of what happens.
+    pub notify: Arc<NotifyPlan>,
 }
 
 impl Plan {
@@ -71,6 +75,8 @@ pub struct PlannedGroup {
     pub name: String,
     /// The names of its members, at least one.
     pub members: Vec<String>,
+    /// Whom it tells of what happens.
+    pub notified: Option<Arc<Notified>>,
 }
 
 /// One `vrrp_instance`.
@@ -90,6 +96,8 @@ pub struct PlannedRouter {
     pub excluded: Vec<PlannedAddress>,
     /// Its addresses have a lifetime that is renewed (not `no_lease`).
     pub lease: bool,
+    /// Whom it tells of what happens.
+    pub notified: Option<Arc<Notified>>,
 }
 
 impl PlannedRouter {
@@ -230,6 +238,8 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
         );
     }
     let unleased = Unleased::read(&statements, findings);
+    let scripts = Scripts::of(&statements, &mut Reader::new(findings));
+    let notifications = Notifications::read(&statements, &scripts, &mut Reader::new(findings));
     let mut seen = Seen::default();
     let mut routers = Vec::new();
     let mut instances = config.instances();
@@ -240,7 +250,9 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
                 if let Some(duplicate) = seen.instance(&instance) {
                     findings.add(duplicate);
                 } else {
-                    routers.push(Arc::new(planned(&instance, unleased.leases(instance.name), findings)));
+                    let mut router = planned(&instance, unleased.leases(instance.name), findings);
+                    router.notified = notifications.of_instance(instance.name);
+                    routers.push(Arc::new(router));
                 }
             }
             Err(left_out) => {
@@ -248,10 +260,13 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
             }
         }
     }
-    let groups = groups::read(&config, &seen.names, &mut routers, findings);
-    let scripts = Scripts::of(&statements, &mut Reader::new(findings));
+    let mut groups = groups::read(&config, &seen.names, &mut routers, findings);
+    for group in &mut groups {
+        group.notified = notifications.of_group(&group.name);
+    }
     let lvs = grammar::read(&statements, &scripts, findings);
-    Plan { globals: planned_globals(&config.globals), routers, groups, lvs }
+    let notify = Arc::new(notifications.plan);
+    Plan { globals: planned_globals(&config.globals), routers, groups, lvs, notify }
 }
 
 /// What instances may not share.
@@ -309,6 +324,7 @@ fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) ->
         addresses,
         excluded,
         lease,
+        notified: None,
     }
 }
 

@@ -35,6 +35,7 @@ pub struct Programs<T> {
     waiting: VecDeque<(u64, Order<T>)>,
     ended: VecDeque<(T, Ended)>,
     next: u64,
+    told_when_gone: bool,
 }
 
 /// How a program ended.
@@ -42,7 +43,7 @@ pub struct Programs<T> {
 pub enum Ended {
     /// By itself.
     Exited(Exit),
-    /// It did not, within this limit; it is being ended.
+    /// It did not, within this limit; it is being ended, or has been ([`Programs::told_when_gone`]).
     TimedOut(Duration),
     /// It could not be run.
     NotRun(io::Error),
@@ -84,7 +85,15 @@ impl<T> Programs<T> {
             waiting: VecDeque::new(),
             ended: VecDeque::new(),
             next: 0,
+            told_when_gone: false,
         })
+    }
+
+    /// The same, but that a program's time was over is told only once nothing of it is left that could still act: for
+    /// those that must not run beside their successor.
+    #[must_use]
+    pub fn told_when_gone(self) -> Self {
+        Self { told_when_gone: true, ..self }
     }
 
     /// Starts a program, or has it wait for its turn; from its start it has `limit`.
@@ -124,11 +133,18 @@ impl<T> Programs<T> {
         self.epoll.wait(&mut self.events, Some(Duration::ZERO))?;
         let ready: Vec<u64> = self.events.iter().map(|ready| ready.token).collect();
         for id in ready {
-            let Some(exit) = self.running.get_mut(&id).and_then(|running| running.child.try_wait()) else { continue };
+            let Some(running) = self.running.get_mut(&id) else { continue };
+            if running.terminated {
+                // Others of its group may be more stubborn than their leader. Before it is waited for: until then its
+                // number is nobody else's.
+                running.child.kill();
+            }
+            let Some(exit) = running.child.try_wait() else { continue };
             let Some(running) = self.running.remove(&id) else { continue };
             self.deadlines.remove(&(running.deadline, id));
             if let Some(tag) = running.tag {
-                self.ended.push_back((tag, Ended::Exited(exit)));
+                let ended = if running.terminated { Ended::TimedOut(running.limit) } else { Ended::Exited(exit) };
+                self.ended.push_back((tag, ended));
             }
         }
         while let Some(&(deadline, id)) = self.deadlines.first().filter(|(deadline, _)| *deadline <= now) {
@@ -141,7 +157,9 @@ impl<T> Programs<T> {
                 // Once killed it ends; there is nothing more to be late.
                 self.deadlines.remove(&(deadline, id));
             } else {
-                if let Some(tag) = running.tag.take() {
+                if !self.told_when_gone
+                    && let Some(tag) = running.tag.take()
+                {
                     self.ended.push_back((tag, Ended::TimedOut(running.limit)));
                 }
                 self.terminate(now, id);
@@ -175,6 +193,27 @@ impl<T> Programs<T> {
         }
     }
 
+    /// A program that is running has no more than `limit` from now on.
+    pub fn hurry(&mut self, now: Instant, id: ProgramId, limit: Duration) {
+        let Some(running) = self.running.get_mut(&id.0) else { return };
+        if !running.terminated && running.deadline > now + limit {
+            self.deadlines.remove(&(running.deadline, id.0));
+            running.deadline = now + limit;
+            self.deadlines.insert((running.deadline, id.0));
+        }
+    }
+
+    /// Ends all of them at once, without grace, but for those that are to be spared; nobody is told.
+    pub fn kill_unless(&mut self, spared: impl Fn(&T) -> bool) {
+        self.waiting.clear();
+        for running in self.running.values_mut() {
+            if !running.tag.as_ref().is_some_and(&spared) {
+                running.tag = None;
+                running.child.kill();
+            }
+        }
+    }
+
     /// Ends all of them at once, without grace; nobody is told.
     pub fn kill_all(&mut self) {
         self.waiting.clear();
@@ -182,6 +221,12 @@ impl<T> Programs<T> {
             running.tag = None;
             running.child.kill();
         }
+    }
+
+    /// Whether one runs, or waits for its turn, that is for this.
+    pub fn any(&self, is: impl Fn(&T) -> bool) -> bool {
+        let running = self.running.values().filter_map(|running| running.tag.as_ref());
+        running.chain(self.waiting.iter().map(|(_, order)| &order.tag)).any(is)
     }
 
     /// Whether none is running.

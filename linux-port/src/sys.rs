@@ -6,6 +6,7 @@ pub mod client;
 pub mod clock;
 pub mod epoll;
 pub mod event;
+pub mod fifo;
 pub mod filter;
 pub mod local;
 pub mod message;

@@ -174,7 +174,10 @@ impl Lan {
         let _ = fs::create_dir_all(&place);
         self.capture.write_pcap(&self.folder.join("lan.pcap"));
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let _ = fs::copy(entry.path(), place.join(entry.file_name()));
+            // To open a FIFO is to wait for its other end.
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                let _ = fs::copy(entry.path(), place.join(entry.file_name()));
+            }
         }
         eprintln!("evidence of the failure: {}", place.display());
     }

@@ -194,6 +194,7 @@ fn every_keyword_that_is_called_supported_is_acted_upon() {
         (Vocabulary::Global, "global_defs {"),
         (Vocabulary::Instance, "vrrp_instance A {"),
         (Vocabulary::Authentication, "vrrp_instance A {\nauthentication {"),
+        (Vocabulary::SyncGroup, "vrrp_sync_group A {"),
         (Vocabulary::VirtualServer, "virtual_server 192.0.2.1 80 {"),
         (Vocabulary::RealServer, "virtual_server 192.0.2.1 80 {\nreal_server 192.0.2.1 80 {"),
         (Vocabulary::Checker, "virtual_server 192.0.2.1 80 {\nreal_server 192.0.2.1 80 {\nSSL_GET {"),

@@ -1,7 +1,7 @@
 //! Carrying out a plan: what is new is added, what is gone hands over and goes, what has changed is changed,
 //! and the rest is left alone. A Virtual Router is recognised by what it is on the network, not by its name.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use steadfast_core::types::{Family, Version, Vrid};
 use super::lease;
 use super::links::Prepared;
 use super::local::{Local, place, spec};
+use super::port::LinuxPort;
 use super::{Daemon, Name};
 use crate::lvs::plan::LvsPlan;
 use crate::netlink::Address;
@@ -47,7 +48,7 @@ impl Daemon {
     /// # Errors
     /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
     pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
-        let Prepared { plan: Plan { routers, groups, lvs, .. }, links, there } = prepared;
+        let Prepared { plan: Plan { routers, groups, lvs, notify, .. }, links, there } = prepared;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
@@ -60,11 +61,17 @@ impl Daemon {
             }
             return Err(error);
         }
+        self.port.notices.plan(&self.agent, &notify);
         let planned: Vec<_> =
             routers.into_iter().map(|planned| (running.remove(&identity(&planned)), planned)).zip(links).collect();
 
         // Before anything is added: whoever takes the place of one that goes may have its VRID.
-        for gone in running.into_values() {
+        let gone: HashSet<RouterId> = running.into_values().collect();
+        for gone in self.order.iter().copied().filter(|id| gone.contains(id)) {
+            let LinuxPort { locals, notices, .. } = &mut self.port;
+            if let Some(local) = locals.get(gone.index()).and_then(Option::as_ref) {
+                notices.removed(&self.agent, local);
+            }
             self.agent.remove(now, gone);
         }
         let mut order = Vec::with_capacity(planned.len());
@@ -92,13 +99,18 @@ impl Daemon {
         }
         self.order = order;
         self.regroup(now, &groups);
+        let LinuxPort { locals, notices, .. } = &mut self.port;
+        let routers = self.order.iter().filter_map(|id| locals.get(id.index())?.as_ref());
+        notices.applied(&self.agent, routers.clone());
+        notices.repeat(&self.agent, routers);
         self.balance(lvs);
         Ok(())
     }
 
     /// Has the director follow its part of the plan.
     fn balance(&mut self, lvs: LvsPlan) {
-        self.port.balancing.plan(lvs);
+        let LinuxPort { balancing, notices, .. } = &mut self.port;
+        balancing.plan(lvs, notices.balancing_outlet());
         let Some(followed) = self.port.balancing.followed().cloned() else { return };
         let locals = self.port.locals.iter().flatten();
         let router = locals.filter(|local| local.name == followed).find_map(|local| self.agent.view(local.id));

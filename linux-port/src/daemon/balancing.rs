@@ -12,6 +12,7 @@ use crate::control::{Answer, Request};
 use crate::lvs::director::{Command, Director};
 use crate::lvs::plan::{LvsPlan, RealServerRole};
 use crate::lvs::real_server::{self, Holder};
+use crate::notify::Outlet;
 use crate::status::Snapshot;
 
 /// How long a stop waits for the kernel's table to be cleared.
@@ -35,15 +36,15 @@ impl Balancing {
         self.notes = directory.to_owned();
     }
 
-    /// This is the plan from now on. A director that has nothing left to do stays, and does nothing.
-    pub(super) fn plan(&mut self, plan: LvsPlan) {
+    /// This is the plan from now on, and who wants to hear of servers. A director that has nothing left to do stays, and does nothing.
+    pub(super) fn plan(&mut self, plan: LvsPlan, outlet: Option<Outlet>) {
         self.followed = plan.sync_daemon.as_ref().and_then(|daemon| daemon.instance.as_deref()).map(Name::from);
         self.hold(plan.role.clone());
         let plan = Arc::new(plan);
         match &mut self.director {
-            Some(director) if director.is_alive() => director.send(Command::Plan(plan)),
+            Some(director) if director.is_alive() => director.send(Command::Plan(plan, outlet)),
             _ if plan.services.is_empty() && plan.sync_daemon.is_none() => {}
-            _ => match Director::start(plan) {
+            _ => match Director::start(plan, outlet) {
                 Ok(director) => self.director = Some(director),
                 Err(error) => error!("LVS: the director cannot be started: {error}"),
             },

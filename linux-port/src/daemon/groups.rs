@@ -52,6 +52,9 @@ impl Daemon {
                 error!("a Virtual Router cannot join its sync group");
             }
         }
+        let named =
+            planned.iter().filter_map(|planned| Some((planned, *self.groups.named.get(planned.name.as_str())?)));
+        self.port.notices.regroup(&self.agent, named);
     }
 
     /// The agent's sync group of this name.

@@ -18,6 +18,7 @@ use super::interfaces::Interfaces;
 use super::journal::{At, Journal};
 use super::lease::Leases;
 use super::local::{Holders, Local, Place};
+use super::notify::Notices;
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
 use crate::socket::{AdvertSender, FrameSender, Sent};
@@ -34,6 +35,7 @@ pub(super) struct LinuxPort {
     pub(super) leases: Leases,
     pub(super) journal: Journal,
     pub(super) balancing: Balancing,
+    pub(super) notices: Notices,
     /// Routers that the core has forgotten since the loop last looked.
     pub(super) retired: Vec<Local>,
     advertisements_v4: Option<AdvertSender>,
@@ -58,6 +60,7 @@ impl LinuxPort {
             leases: Leases::start()?,
             journal: Journal::default(),
             balancing: Balancing::default(),
+            notices: Notices::default(),
             retired: Vec::new(),
             advertisements_v4: Some(AdvertSender::open(Family::V4)?),
             advertisements_v6: AdvertSender::open(Family::V6).ok(),
@@ -224,7 +227,7 @@ impl Port<Heap> for LinuxPort {
         }
     }
 
-    fn notify(&mut self, _: &Agent<Heap>, event: &Event) {
+    fn notify(&mut self, agent: &Agent<Heap>, event: &Event) {
         let Some(local) = self.locals.get(event.router.index()).and_then(Option::as_ref) else { return };
         if let EventKind::Transition { from, to, .. } = event.kind
             && (from == State::Active) != (to == State::Active)
@@ -232,12 +235,14 @@ impl Port<Heap> for LinuxPort {
             self.balancing.router(&local.name, to == State::Active);
         }
         self.journal.event(event.at, event.router.index(), &local.name, event.kind);
+        self.notices.event(agent, local, event);
     }
 
     fn retired(&mut self, router: RouterId) {
         self.leases.forget(router.index());
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
             self.journal.forget(router.index());
+            self.notices.forget(router);
             self.retired.push(local);
         }
     }

@@ -25,6 +25,7 @@ use log::error;
 use super::plan::LvsPlan;
 use crate::control::Request;
 use crate::control::command::ServerCommand;
+use crate::notify::Outlet;
 use crate::status::Snapshot;
 use crate::sys::event::EventFd;
 use crate::sys::process;
@@ -39,8 +40,9 @@ const REST: Duration = Duration::from_secs(1);
 /// What the director is told.
 #[derive(Debug)]
 pub enum Command {
-    /// This is the plan from now on; without virtual servers there is nothing left to do.
-    Plan(Arc<LvsPlan>),
+    /// This is the plan from now on, and who wants to hear of what happens; without virtual servers there is nothing
+    /// left to do.
+    Plan(Arc<LvsPlan>, Option<Outlet>),
     /// The `vrrp_instance` of this name is Active, or no longer.
     Router {
         /// Its name.
@@ -72,14 +74,14 @@ impl Director {
     ///
     /// # Errors
     /// Of the system.
-    pub fn start(plan: Arc<LvsPlan>) -> io::Result<Self> {
+    pub fn start(plan: Arc<LvsPlan>, outlet: Option<Outlet>) -> io::Result<Self> {
         let (commands, inbox) = channel();
         let (alive, ended) = channel();
         let wake = Arc::new(EventFd::new()?);
         let woken = Arc::clone(&wake);
         thread::Builder::new().name("director".into()).stack_size(512 << 10).spawn(move || {
             let _alive: Sender<()> = alive;
-            work(&Inbox { commands: inbox, wake: woken }, plan);
+            work(&Inbox { commands: inbox, wake: woken }, plan, outlet);
         })?;
         Ok(Self { commands, wake, ended, mourned: false })
     }
@@ -118,6 +120,8 @@ struct Inbox {
 #[derive(Debug)]
 struct Memory {
     plan: Arc<LvsPlan>,
+    /// Who wants to hear of what happens.
+    outlet: Option<Outlet>,
     /// The `vrrp_instance`s that are Active.
     active: HashSet<Arc<str>>,
     /// Whether the kernel's table has been looked at: then it is not emptied once more (`lvs_flush`).
@@ -143,14 +147,14 @@ impl Memory {
 }
 
 /// The thread. Errors of the system end no more than what was going on: it begins anew.
-fn work(inbox: &Inbox, plan: Arc<LvsPlan>) {
+fn work(inbox: &Inbox, plan: Arc<LvsPlan>, outlet: Option<Outlet>) {
     if let Err(error) = process::be_nice(NICENESS) {
         log::debug!("the director is as urgent as everything else: {error}");
     }
     if let Err(error) = process::raise_open_files() {
         log::debug!("no more descriptors: {error}");
     }
-    let mut memory = Memory { plan, active: HashSet::new(), begun: false, restarts: 0 };
+    let mut memory = Memory { plan, outlet, active: HashSet::new(), begun: false, restarts: 0 };
     loop {
         match Engine::new(inbox, &mut memory).and_then(|mut engine| engine.work()) {
             Ok(()) => return,

@@ -87,7 +87,7 @@ impl<'a> Reader<'_, 'a> {
         }
         self.judge(group.place, &members);
         let members: Vec<_> = members.into_iter().map(str::to_owned).collect();
-        (!members.is_empty()).then(|| PlannedGroup { name: group.name.to_owned(), members })
+        (!members.is_empty()).then(|| PlannedGroup { name: group.name.to_owned(), members, notified: None })
     }
 
     /// Says what makes little sense.

@@ -31,7 +31,7 @@ pub enum Exit {
 
 impl Child {
     /// Starts `words` (the program and its arguments, at least one; no shell) with nothing on its standard streams,
-    /// no signal blocked, nothing but `PATH` in its environment, as `user` and group if that is another than ours.
+    /// no signal blocked, our environment and a `PATH` in any case, as `user` and group if that is another than ours.
     ///
     /// As our own user it is started without copying the agent's memory, which would hold other threads up.
     ///
@@ -40,10 +40,9 @@ impl Child {
     pub fn spawn(words: &[String], user: Option<(u32, u32)>) -> io::Result<Self> {
         // SAFETY: both have no preconditions and cannot fail.
         let own = unsafe { (libc::geteuid(), libc::getegid()) };
-        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let pid = match user.filter(|user| *user != own) {
-            None => spawn_as_self(words, path)?,
-            Some((user, group)) => spawn_as(words, path, user, group)?,
+            None => spawn_as_self(words)?,
+            Some((user, group)) => spawn_as(words, user, group)?,
         };
         match open_pidfd(pid) {
             Ok(pidfd) => Ok(Self { pid, pidfd }),
@@ -111,15 +110,19 @@ fn open_pidfd(pid: libc::pid_t) -> io::Result<OwnedFd> {
 }
 
 /// By posix_spawn, which shares the agent's memory until the program runs.
-fn spawn_as_self(words: &[String], path: OsString) -> io::Result<libc::pid_t> {
+fn spawn_as_self(words: &[String]) -> io::Result<libc::pid_t> {
     let string = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput));
     let words = words.iter().map(|word| string(word.clone().into_bytes())).collect::<io::Result<Vec<_>>>()?;
     let program = words.first().ok_or(io::ErrorKind::InvalidInput)?;
-    let path = string([b"PATH=", path.as_encoded_bytes()].concat())?;
+    let variable = |(name, value): (OsString, OsString)| {
+        string([name.as_encoded_bytes(), b"=", value.as_encoded_bytes()].concat())
+    };
+    let variables = std::env::vars_os().chain(missing_path()).map(variable).collect::<io::Result<Vec<_>>>()?;
     // The kernel and the C library only read them; the types say otherwise.
-    let arguments: Vec<*mut libc::c_char> =
-        words.iter().map(|word| word.as_ptr().cast_mut()).chain([null_mut()]).collect();
-    let environment = [path.as_ptr().cast_mut(), null_mut()];
+    let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
+        strings.iter().map(|string| string.as_ptr().cast_mut()).chain([null_mut()]).collect()
+    };
+    let (arguments, environment) = (pointers(&words), pointers(&variables));
     let attributes = Attributes::new()?;
     let actions = Actions::new()?;
     let mut pid = 0;
@@ -139,10 +142,10 @@ fn spawn_as_self(words: &[String], path: OsString) -> io::Result<libc::pid_t> {
 }
 
 /// By fork and exec: the user can only be changed in between.
-fn spawn_as(words: &[String], path: OsString, user: u32, group: u32) -> io::Result<libc::pid_t> {
+fn spawn_as(words: &[String], user: u32, group: u32) -> io::Result<libc::pid_t> {
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
-    command.args(arguments).env_clear().env("PATH", path).process_group(0).uid(user).gid(group);
+    command.args(arguments).envs(missing_path()).process_group(0).uid(user).gid(group);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let unblock = || {
         let none = no_signals();
@@ -156,6 +159,11 @@ fn spawn_as(words: &[String], path: OsString, user: u32, group: u32) -> io::Resu
     // nothing (an error of the system is a number).
     let child = unsafe { command.pre_exec(unblock) }.spawn()?;
     libc::pid_t::try_from(child.id()).map_err(|_| io::ErrorKind::InvalidData.into())
+}
+
+/// `PATH`, if the agent itself was not told where programs are.
+fn missing_path() -> Option<(OsString, OsString)> {
+    std::env::var_os("PATH").is_none().then(|| ("PATH".into(), DEFAULT_PATH.into()))
 }
 
 fn no_signals() -> libc::sigset_t {
@@ -266,10 +274,10 @@ mod tests {
 
     #[test]
     fn it_starts_clean() {
-        // Leader of its group, only PATH (and what the shell itself sets), nothing on its streams, nothing blocked.
+        // Leader of its group, our environment, nothing on its streams, nothing blocked.
         let test = r#"
             set -- $(cat /proc/$$/stat); [ "$5" = $$ ] || exit 1
-            [ "$(tr '\0' '\n' </proc/$$/environ | cut -d= -f1)" = PATH ] || exit 2
+            [ -n "$PATH" ] && [ "$CARGO_PKG_NAME" = steadfast-linux ] || exit 2
             for stream in 0 1 2; do [ "$(readlink /proc/$$/fd/$stream)" = /dev/null ] || exit 3; done
             grep -q '^SigBlk:.0*$' /proc/self/status || exit 4
             exit 0"#;

@@ -173,7 +173,10 @@ impl<'a> Engine<'a> {
     fn obey(&mut self, now: Instant, command: Command) {
         match command {
             _ if self.stopped => {}
-            Command::Plan(plan) => self.apply(now, plan),
+            Command::Plan(plan, outlet) => {
+                self.memory.outlet = outlet;
+                self.apply(now, plan);
+            }
             Command::Router { name, active } => {
                 let before = self.memory.is_active();
                 self.memory.set_active(&name, active);
@@ -195,6 +198,7 @@ impl<'a> Engine<'a> {
 
     /// Makes the director what the plan says: what is in both plans goes on undisturbed.
     fn apply(&mut self, now: Instant, plan: Arc<LvsPlan>) {
+        self.notices.tell_to(self.memory.outlet.clone());
         match TlsContext::load(&plan) {
             Ok(tls) => self.checks.set_tls(tls),
             Err(error) => error!("{error}"),

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use steadfast_core::time::{Duration, Instant};
 
-use crate::lvs::plan::VirtualServer;
+use crate::ipvs::row::{Protocol, ServiceKey};
+use crate::lvs::plan::{RealServer, VirtualServer};
 use crate::lvs::pool::PoolEvent;
+use crate::notify::Outlet;
 use crate::process::{Ended, Programs, Script};
 use crate::sys::spawn::Exit;
 
@@ -30,11 +32,18 @@ const EVERY: Duration = Duration::from_millis(500);
 pub(super) struct Notices {
     scripts: Programs<String>,
     lines: Budget,
+    /// Where the FIFOs are.
+    outlet: Option<Outlet>,
 }
 
 impl Notices {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { scripts: Programs::new(MOST)?, lines: Budget::default() })
+        Ok(Self { scripts: Programs::new(MOST)?, lines: Budget::default(), outlet: None })
+    }
+
+    /// FIFOs, if there are any, are there from now on.
+    pub(super) fn tell_to(&mut self, outlet: Option<Outlet>) {
+        self.outlet = outlet;
     }
 
     /// Something has happened in the pool of `plan`.
@@ -60,6 +69,9 @@ impl Notices {
         };
         if let Some(script) = script {
             self.run(now, script, format!("{keyword} of {name}"));
+        }
+        if let Some(outlet) = &self.outlet {
+            outlet.tell_balancing(line(plan, &event).into());
         }
     }
 
@@ -116,6 +128,30 @@ impl Notices {
 impl AsFd for Notices {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.scripts.as_fd()
+    }
+}
+
+/// What a FIFO is told, as keepalived says it.
+fn line(plan: &VirtualServer, event: &PoolEvent) -> String {
+    let key = plan.keys.first();
+    let protocol = match key {
+        Some(ServiceKey::Address { protocol: Protocol::Tcp, .. }) => "tcp",
+        Some(ServiceKey::Address { protocol: Protocol::Udp, .. }) => "udp",
+        Some(ServiceKey::Address { protocol: Protocol::Sctp, .. }) => "sctp",
+        Some(ServiceKey::Mark { .. }) | None => "none",
+    };
+    let service = match (plan.name.strip_prefix("group "), key) {
+        (Some(group), _) => format!("[{group}]:0"),
+        (None, Some(ServiceKey::Mark { mark, .. })) => format!("FWM {mark}"),
+        (None, Some(ServiceKey::Address { address, port, .. })) => format!("[{address}]:{protocol}:{port}"),
+        (None, None) => plan.name.clone(),
+    };
+    let server = |server: &RealServer| format!("[{}]:{protocol}:{}", server.key.address, server.key.port);
+    match event {
+        PoolEvent::ServerUp { server: up } => format!("RS {} {service} UP\n", server(up)),
+        PoolEvent::ServerDown { server: down, .. } => format!("RS {} {service} DOWN\n", server(down)),
+        PoolEvent::QuorumGained { .. } => format!("VS {service} UP\n"),
+        PoolEvent::QuorumLost { .. } => format!("VS {service} DOWN\n"),
     }
 }
 

@@ -1,0 +1,428 @@
+//! Notifications: the same file under Steadfast and under keepalived tells the same in the same order; a state is told
+//! when it is true; and whoever does not listen, hangs or forks without end costs nobody else anything.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use steadfast_tests::lab::clock::{Stamp, wait_for};
+use steadfast_tests::lab::engine::{Daemon, Engine, available};
+use steadfast_tests::lab::lateness::Lateness;
+use steadfast_tests::lab::namespace;
+use steadfast_tests::lab::process::Process;
+use steadfast_tests::lab::spec::Spec;
+use steadfast_tests::lab::{Lan, frames};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() {
+    let arguments = Arguments::from_args();
+    if let Err(why) = namespace::permitted(&[]) {
+        println!("skipped: {why}");
+        return;
+    }
+    let mut trials = Vec::new();
+    let mut add = |name: &str, test: fn()| {
+        trials.push(Trial::test(name, move || {
+            test();
+            Ok(())
+        }));
+    };
+    match available(Engine::Keepalived) {
+        Ok(()) => {
+            add("instances-are-told-of-as-by-keepalived", instances_as_keepalived);
+            add("a-group-is-told-of-as-by-keepalived", group_as_keepalived);
+        }
+        Err(why) => println!("skipped: as-keepalived: {why}"),
+    }
+    add("a-state-is-told-when-it-is-true", told_when_true);
+    add("a-slow-script-is-not-overtaken", not_overtaken);
+    add("hung-and-forking-scripts-cost-nobody-anything", hung_and_forking);
+    add("a-full-fifo-delays-nothing-and-what-is-lost-is-counted", full_fifo);
+    add("scripts-of-the-start-and-the-end-and-of-a-fifo", start_and_end);
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// A machine, what it is to run, and what its scripts have written.
+struct Lab {
+    lan: Lan,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let lab = Self { lan: Lan::new(&["told"]) };
+        // A second network, of which the other end of the cable is all there is.
+        let hub = lab.lan.hub();
+        hub.ip(&format!("link add q0 type veth peer name eth1 netns {}", lab.lan.host(0).namespace.name()));
+        hub.ip("link set q0 up");
+        lab.lan.host(0).namespace.ip("addr add 10.8.0.1/24 dev eth1");
+        lab.lan.host(0).namespace.ip("link set eth1 up");
+        lab
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.lan.folder().join(name)
+    }
+
+    /// A script in a file of its own; what it echoes goes to `NAME.said`.
+    fn script(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, format!("#!/bin/sh\nexec >>{0}.said 2>&1\n{text}\n", path.display())).expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a script can be made executable");
+        path.display().to_string()
+    }
+
+    /// The lines that a script has echoed.
+    fn said(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(&format!("{name}.said"))).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// A FIFO that is there before the agent, and its reader.
+    fn fifo(&self) -> (String, Process) {
+        let path = self.path("fifo");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        // Open for both, so that it never comes to an end: keepalived closes it at a reload.
+        let read = format!("exec cat <>{}", path.display());
+        let reader = Process::start(Command::new("sh").args(["-c", &read]), &self.path("lines"));
+        (path.display().to_string(), reader)
+    }
+
+    fn start(&self, engine: Engine, text: &str) -> Daemon {
+        Daemon::start_with(engine, &self.lan, 0, text)
+    }
+
+    fn wait_said(&self, name: &str, what: &str, count: usize) {
+        let found = || self.said(name).iter().filter(|line| line.contains(what)).count();
+        wait_for(&format!("{count} times `{what}` by {name}"), PATIENCE, || (found() >= count).then_some(()));
+    }
+}
+
+fn globals(lines: &str) -> String {
+    format!("global_defs {{\n    script_user root\n{lines}\n}}\n")
+}
+
+fn instance(name: &str, interface: &str, vrid: u8, extra: &str) -> String {
+    let spec = Spec::v3(20).with(extra);
+    let address = format!("10.7.{vrid}.1/24");
+    spec.instance(name, vrid, 100, &[&address]).replace("interface eth0", &format!("interface {interface}"))
+}
+
+/// All kinds of scripts of an instance or group, each of which echoes its arguments after this first one.
+fn all_kinds(script: &str, whose: &str) -> String {
+    ["master", "backup", "fault", "stop"]
+        .map(|state| format!("notify_{state} \"{script} {whose} {state} 'as written'\"\n"))
+        .concat()
+        + &format!("notify \"{script} {whose} any\"\n")
+}
+
+/// What was told, by whom it is about, in order; and by phase which lines scripts wrote, in any order.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    lines: BTreeMap<String, Vec<String>>,
+    /// In which phases a group was told of after its members.
+    group_last: Vec<bool>,
+    scripts: Vec<Vec<String>>,
+}
+
+/// A part of the story: what is done, and the last line that it brings.
+struct Phase<'a> {
+    act: &'a dyn Fn(&Lab, &Daemon),
+    brings: &'a [&'a str],
+    /// Lines for which there is no script of their own.
+    generic: usize,
+}
+
+fn tell(engine: Engine, text: &dyn Fn(&Lab, &str) -> String, phases: &[Phase<'_>]) -> Told {
+    let lab = Lab::new();
+    lab.script("script", "echo \"$@\"");
+    let (fifo, reader) = lab.fifo();
+    let mut daemon = lab.start(engine, &text(&lab, &fifo));
+    let mut told = Told::default();
+    let (mut lines, mut scripts) = (0, 0);
+    for phase in phases {
+        (phase.act)(&lab, &daemon);
+        for line in phase.brings {
+            let found = || reader.log().lines().skip(lines).any(|found| found == *line);
+            wait_for(&format!("{engine:?}: {line}"), PATIENCE, || found().then_some(()));
+        }
+        let new: Vec<String> = reader.log().lines().skip(lines).map(str::to_owned).collect();
+        lines += new.len();
+        told.group_last.push(new.last().is_some_and(|line| line.starts_with("GROUP")));
+        for line in &new {
+            let whose = line.split(' ').nth(1).unwrap_or("").to_owned();
+            told.lines.entry(whose).or_default().push(line.clone());
+        }
+        // One generic script for each line, and one for its state.
+        let expected = scripts + 2 * new.len() - phase.generic;
+        wait_for("scripts", PATIENCE, || (lab.said("script").len() >= expected).then_some(()));
+        let mut new = lab.said("script").split_off(scripts);
+        scripts += new.len();
+        if engine == Engine::Steadfast {
+            in_order(&new);
+        }
+        new.sort();
+        told.scripts.push(new);
+    }
+    daemon.process.wait(PATIENCE);
+    assert_eq!(reader.log().lines().count(), lines, "{engine:?}: {}", reader.log());
+    told
+}
+
+/// Of each instance and group, the script of a state comes before the generic one.
+#[track_caller]
+fn in_order(said: &[String]) {
+    for (at, line) in said.iter().enumerate() {
+        let words: Vec<&str> = line.split(' ').collect();
+        if words[1] == "any" {
+            let (whose, state) = (words[0], words[4].to_lowercase());
+            let own = format!("{whose} {state} as written");
+            let before = said[..at].iter().filter(|line| **line == own).count();
+            let generic = said[..=at].iter().filter(|other| *other == line).count();
+            let has_own = said.contains(&own);
+            assert!(!has_own || before >= generic, "{own} not before {line}: {said:?}");
+        }
+    }
+}
+
+#[track_caller]
+fn assert_same(text: &dyn Fn(&Lab, &str) -> String, phases: &[Phase<'_>]) {
+    let [ours, theirs] = [Engine::Steadfast, Engine::Keepalived].map(|engine| tell(engine, text, phases));
+    assert_eq!(ours, theirs);
+}
+
+fn terminate(_: &Lab, daemon: &Daemon) {
+    daemon.terminate();
+}
+
+fn reload(lab: &Lab, daemon: &Daemon, change: impl Fn(String) -> String) {
+    let path = fs::read_dir(lab.lan.folder()).expect("the folder").flatten().map(|entry| entry.path());
+    let path = path.filter(|path| path.extension().is_some_and(|end| end == "conf")).next().expect("a configuration");
+    let text = fs::read_to_string(path).expect("a configuration");
+    let said = || {
+        daemon
+            .process
+            .log()
+            .matches(if daemon.engine() == Engine::Keepalived { "Reload complete" } else { "was read again" })
+            .count()
+    };
+    let before = said();
+    daemon.reload(&change(text));
+    wait_for("a reload", PATIENCE, || (said() > before).then_some(()));
+}
+
+fn instances_as_keepalived() {
+    let text = |lab: &Lab, fifo: &str| {
+        let script = lab.path("script").display().to_string();
+        let kinds = |name: &str| all_kinds(&script, name);
+        globals(&format!("vrrp_notify_fifo {fifo}"))
+            + &instance("A", "eth0", 51, &kinds("A"))
+            + &instance("B", "eth0", 52, &(kinds("B") + &format!("notify_deleted \"{script} B deleted 'as written'\"")))
+            + &instance("C", "eth1", 53, &kinds("C"))
+    };
+    let without = |text: String| {
+        let begin = text.find("vrrp_instance B").expect("B");
+        let end = text.find("vrrp_instance C").expect("C");
+        text[..begin].to_owned()
+            + &text[end..]
+                .replace("vrrp_instance C", "vrrp_instance D")
+                .replace("id 53", "id 54")
+                .replace("10.7.53", "10.7.54")
+    };
+    assert_same(
+        &text,
+        &[
+            Phase {
+                act: &|_, _| {},
+                brings: &[r#"INSTANCE "A" MASTER 100"#, r#"INSTANCE "B" MASTER 100"#, r#"INSTANCE "C" MASTER 100"#],
+                generic: 0,
+            },
+            Phase {
+                act: &|lab, _| lab.lan.link(0, false),
+                brings: &[r#"INSTANCE "A" FAULT 100"#, r#"INSTANCE "B" FAULT 100"#],
+                generic: 0,
+            },
+            Phase {
+                act: &|lab, _| lab.lan.link(0, true),
+                brings: &[r#"INSTANCE "A" MASTER 100"#, r#"INSTANCE "B" MASTER 100"#],
+                generic: 0,
+            },
+            // A reload repeats nothing.
+            Phase { act: &|lab, daemon| reload(lab, daemon, |text| text), brings: &[], generic: 0 },
+            Phase {
+                act: &|lab, daemon| reload(lab, daemon, without),
+                brings: &[r#"INSTANCE "B" DELETED 100"#, r#"INSTANCE "C" FAULT 100"#, r#"INSTANCE "D" MASTER 100"#],
+                generic: 1,
+            },
+            Phase { act: &terminate, brings: &[r#"INSTANCE "A" STOP 100"#, r#"INSTANCE "D" STOP 100"#], generic: 0 },
+        ],
+    );
+}
+
+fn group_as_keepalived() {
+    let text = |lab: &Lab, fifo: &str| {
+        let script = lab.path("script").display().to_string();
+        let kinds = |name: &str| all_kinds(&script, name);
+        globals(&format!("notify_fifo {fifo}"))
+            + &instance("A", "eth0", 51, &kinds("A"))
+            + &instance("B", "eth1", 52, &kinds("B"))
+            + &format!("vrrp_sync_group G {{\n    group {{\n        A\n        B\n    }}\n{}}}\n", kinds("G"))
+    };
+    assert_same(
+        &text,
+        &[
+            Phase { act: &|_, _| {}, brings: &[r#"GROUP "G" MASTER 0"#], generic: 0 },
+            Phase {
+                act: &|lab, _| _ = lab.lan.hub().ip("link set q0 down"),
+                brings: &[r#"GROUP "G" FAULT 0"#],
+                generic: 0,
+            },
+            Phase {
+                act: &|lab, _| _ = lab.lan.hub().ip("link set q0 up"),
+                brings: &[r#"GROUP "G" MASTER 0"#],
+                generic: 0,
+            },
+            Phase { act: &|lab, daemon| reload(lab, daemon, |text| text), brings: &[], generic: 0 },
+            Phase { act: &terminate, brings: &[r#"GROUP "G" STOP 0"#], generic: 0 },
+        ],
+    );
+}
+
+fn told_when_true() {
+    let lab = Lab::new();
+    let looks =
+        "echo $1 $(ip -o addr show dev eth0 | grep -c 10.7.51.1)\nls -l /proc/self/fd\necho home $HOME\necho end";
+    let looks = lab.script("looks", looks);
+    let extra =
+        format!("notify_master \"{looks} master\"\nnotify_fault \"{looks} fault\"\nnotify_stop \"{looks} stop\"");
+    let mut daemon = lab.start(Engine::Steadfast, &(globals("") + &instance("A", "eth0", 51, &extra)));
+    lab.wait_said("looks", "end", 1);
+    lab.lan.link(0, false);
+    lab.wait_said("looks", "end", 2);
+    lab.lan.link(0, true);
+    lab.wait_said("looks", "end", 3);
+    daemon.terminate();
+    assert_eq!(daemon.process.wait(PATIENCE), Some(0));
+    let said = lab.said("looks");
+    let is_state = |line: &&str| ["master", "fault", "stop"].contains(&line.split(' ').next().unwrap_or(""));
+    let states: Vec<&str> = said.iter().map(String::as_str).filter(is_state).collect();
+    assert_eq!(states, ["master 1", "fault 0", "master 1", "stop 0"], "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("socket:") || line.contains("anon_inode:")), "{said:?}");
+    let home = format!("home {}", std::env::var("HOME").unwrap_or_default());
+    assert!(said.contains(&home), "{said:?}");
+}
+
+fn not_overtaken() {
+    let lab = Lab::new();
+    let script = lab.script("script", "[ $1 = master ] && sleep 0.7\necho $1");
+    let extra = format!(
+        "notify_master \"{script} master\"\nnotify_fault \"{script} fault\"\nnotify_backup \"{script} backup\""
+    );
+    let daemon = lab.start(Engine::Steadfast, &(globals("") + &instance("A", "eth0", 51, &extra)));
+    daemon.wait_state("active", PATIENCE);
+    lab.lan.link(0, false);
+    daemon.wait_state("initialize", PATIENCE);
+    lab.wait_said("script", "fault", 1);
+    assert_eq!(lab.said("script"), ["backup", "master", "fault"]);
+}
+
+/// How late the Advertisements of a VRID were, of which some more are waited for.
+fn lateness(lab: &Lab, vrid: u8, interval_ms: u64) -> Lateness {
+    let sent = || -> Vec<Stamp> {
+        let adverts = lab.lan.capture.all();
+        let adverts = adverts.iter().filter_map(frames::advert).filter(|advert| advert.vrid == vrid);
+        adverts.filter(|advert| advert.priority > 0).map(|advert| advert.at).collect()
+    };
+    let sent = wait_for("Advertisements", PATIENCE, || Some(sent()).filter(|sent| sent.len() > 15));
+    Lateness::after_each_other(&sent, Duration::from_millis(interval_ms))
+}
+
+fn hung_and_forking() {
+    let lab = Lab::new();
+    let hangs = lab.script("hangs", "echo hangs\ntrap '' TERM\n(trap '' TERM; sleep 1000) &\nsleep 1000");
+    let forks = lab.script("forks", "echo forks\nwhile :; do sleep 1000 & sleep 0.005; done");
+    let says = lab.script("says", "echo \"$@\"");
+    let text = globals("")
+        + &instance("HANGS", "eth0", 51, &format!("notify_master {hangs}\nnotify_stop \"{says} after all\""))
+        + &instance("FORKS", "eth0", 52, &format!("notify_master {forks}"))
+        + &instance("SAYS", "eth1", 53, &format!("notify {says}"));
+    let mut daemon = lab.start(Engine::Steadfast, &text);
+    lab.wait_said("hangs", "hangs", 1);
+    lab.wait_said("forks", "forks", 1);
+    lab.wait_said("says", "SAYS MASTER", 1);
+    // Others are told of meanwhile.
+    lab.lan.hub().ip("link set q0 down");
+    lab.wait_said("says", "SAYS FAULT", 1);
+    lab.lan.hub().ip("link set q0 up");
+    lab.wait_said("says", "SAYS MASTER", 2);
+    let late = lateness(&lab, 51, 200);
+    let stopped = daemon.terminate();
+    assert_eq!(daemon.process.wait(Duration::from_secs(15)), Some(0));
+    let took = Stamp::now().ms_since(stopped);
+    println!("figure: beside a hung script and one that forks without end: {late}; the stop took {took:.0} ms");
+    assert!(late.latest < 400.0, "a Backup would have taken over: {late}");
+    assert_eq!(lab.said("says").iter().filter(|line| *line == "after all").count(), 1, "{:?}", lab.said("says"));
+    // Nothing is left of any of them.
+    wait_for("the end of all processes", PATIENCE, || lab.lan.host(0).namespace.pids().is_empty().then_some(()));
+}
+
+fn full_fifo() {
+    let lab = Lab::new();
+    let fifo = lab.path("fifo").display().to_string();
+    let mut text = globals(&format!("vrrp_notify_fifo {fifo}")) + &instance("JUDGED", "eth0", 51, "");
+    for vrid in 1..=250 {
+        let address = format!("10.6.{vrid}.1/32");
+        let spec = Spec::v3(10).instance(&format!("I{vrid}-{}", "x".repeat(150)), vrid, 100, &[&address]);
+        text.push_str(&spec.replace("interface eth0", "interface eth1"));
+    }
+    let mut daemon = lab.start(Engine::Steadfast, &text);
+    daemon.wait_state("active", PATIENCE);
+    let dropped = || daemon.counter("steadfast-notify-lines-dropped");
+    let mut flaps = 0;
+    while dropped() == 0 {
+        flaps += 1;
+        assert!(flaps < 60, "{:?}", daemon.counters());
+        lab.lan.hub().ip("link set q0 down");
+        lab.lan.hub().ip("link set q0 up");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let late = lateness(&lab, 51, 200);
+    println!("figure: beside a full FIFO and {flaps} changes of 250 others: {late}; {} lines lost", dropped());
+    assert!(late.latest < 400.0, "a Backup would have taken over: {late}");
+    assert!(daemon.process.log().contains("nobody reads it and it is full"));
+    // A reader that comes late has what is left, whole lines, the latest state last.
+    let reader = Process::start(Command::new("cat").arg(&fifo), &lab.path("lines"));
+    wait_for("the FIFO to be read", PATIENCE, || daemon.process.log().contains("lines were lost").then_some(()));
+    daemon.terminate();
+    assert_eq!(daemon.process.wait(PATIENCE), Some(0));
+    wait_for("the last line", PATIENCE, || reader.log().contains("\"JUDGED\" STOP 100\n").then_some(()));
+    assert!(reader.log().lines().all(|line| line.starts_with("INSTANCE \"") && line.ends_with(" 100")));
+    assert!(!lab.path("fifo").exists(), "what the agent has made it removes");
+}
+
+fn start_and_end() {
+    let lab = Lab::new();
+    let fifo = lab.path("fifo").display().to_string();
+    let script = lab.script("script", "echo $1 $(ip -o addr show dev eth0 | grep -c 10.7.51.1)");
+    let reader = lab.script("reader", "echo begin $1\nwhile read -r line; do echo \"$line\"; done <$2\necho end");
+    let lines = format!(
+        "startup_script \"{script} startup\"\nshutdown_script \"{script} shutdown\"\n\
+         notify_fifo {fifo}\nnotify_fifo_script \"{reader} word\""
+    );
+    let text = globals(&lines) + &instance("A", "eth0", 51, &format!("notify_stop \"{script} stop\""));
+    let mut daemon = lab.start(Engine::Steadfast, &text);
+    lab.wait_said("reader", "MASTER", 1);
+    assert_eq!(lab.said("script"), ["startup 0"]);
+    daemon.terminate();
+    assert_eq!(daemon.process.wait(PATIENCE), Some(0));
+    assert_eq!(lab.said("script"), ["startup 0", "stop 0", "shutdown 0"]);
+    let expected =
+        ["begin word", r#"INSTANCE "A" BACKUP 100"#, r#"INSTANCE "A" MASTER 100"#, r#"INSTANCE "A" STOP 100"#, "end"];
+    assert_eq!(lab.said("reader"), expected);
+}
