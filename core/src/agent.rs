@@ -10,11 +10,12 @@ mod input;
 mod maintenance;
 mod output;
 mod owed;
-mod table;
+pub(crate) mod table;
 mod trackers;
 mod view;
 
 use core::net::IpAddr;
+use core::num::NonZeroU8;
 
 use crate::counters::GlobalCounters;
 use crate::router::Router;
@@ -69,7 +70,7 @@ impl RouterId {
 
 /// Which acquisition or release a report belongs to; a stale one is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(u32);
+pub struct Generation(u16);
 
 /// The state of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,10 +280,18 @@ struct Interface {
 }
 
 impl Interface {
-    fn source(&self, family: Family) -> Option<IpAddr> {
+    fn own_source(&self, family: Family) -> Option<IpAddr> {
         match family {
             Family::V4 => self.source_v4,
             Family::V6 => self.source_v6,
+        }
+    }
+
+    /// The source address of the Advertisements of a Virtual Router on it.
+    fn source(&self, settings: &Settings) -> Option<IpAddr> {
+        match settings.source {
+            None => self.own_source(settings.family),
+            configured => configured,
         }
     }
 }
@@ -348,11 +357,11 @@ impl<S: Storage> Agent<S> {
         let settings = config.settings;
         check_addresses(config)?;
         let interface = self.interfaces.get(config.interface.index()).ok_or(AddError::Interface)?;
-        let source = settings.source.or(interface.source(settings.family));
+        let has_source = interface.source(&settings).is_some();
         if self
             .routers
             .find(config.interface, settings.family, settings.vrid)
-            .is_some_and(|index| self.routers.get(index).is_some_and(|router| !router.retiring))
+            .is_some_and(|index| self.routers.get(index).is_some_and(|router| !router.is_retiring()))
         {
             return Err(AddError::Duplicate);
         }
@@ -364,7 +373,7 @@ impl<S: Storage> Agent<S> {
             self.events.grow(count);
         }
         let index = self.routers.insert(
-            Router::new(config.interface, settings, source, held),
+            Router::new(config.interface, settings, has_source, held),
             config.addresses,
             config.excluded,
         )?;
@@ -385,12 +394,11 @@ impl<S: Storage> Agent<S> {
         let router = self.routers.get(index).ok_or(AddError::Identity)?;
         let (old, new) = (router.settings, config.settings);
         let identity = |s: &Settings| (s.family, s.vrid, s.version, s.virtual_mac);
-        if router.interface != config.interface || identity(&old) != identity(&new) || router.retiring {
+        if router.interface != config.interface || identity(&old) != identity(&new) || router.is_retiring() {
             return Err(AddError::Identity);
         }
         check_addresses(config)?;
         let changed = self.routers.set_addresses(index, config.addresses, config.excluded)?;
-        let inherited = self.interfaces.get(config.interface.index()).and_then(|i| i.source(new.family));
         let event = self.routers.get_mut(index).and_then(|router| {
             if changed {
                 router.reacquire();
@@ -398,7 +406,7 @@ impl<S: Storage> Agent<S> {
             router.reconfigure(now, new)
         });
         self.note(now, index, event);
-        self.set_source(now, index, new.source.or(inherited));
+        self.source_changed(now, index);
         if !self.can_speak(index) {
             self.stop(now, index, Reason::LinkDown, false);
         }
@@ -422,12 +430,9 @@ impl<S: Storage> Agent<S> {
         let Some(index) = self.routers.index(id) else { return };
         self.part(now, index);
         if let Some(router) = self.routers.get_mut(index) {
-            router.retiring = true;
+            router.set_retiring();
         }
         self.stop(now, index, Reason::Shutdown, true);
-        if let Some(router) = self.routers.get_mut(index) {
-            router.stopped = true;
-        }
         self.settle(index);
     }
 
@@ -438,7 +443,7 @@ impl<S: Storage> Agent<S> {
         for index in 0..self.routers.len() {
             self.stop(now, index, Reason::Shutdown, true);
             if let Some(router) = self.routers.get_mut(index) {
-                router.stopped = true;
+                router.set_stopped(true);
             }
             self.settle(index);
         }
@@ -484,7 +489,8 @@ impl<S: Storage> Agent<S> {
         };
         for index in from..many {
             if let Some(router) = self.routers.get_mut(index) {
-                router.phase = Some(((index / BATCH) as u8).reverse_bits());
+                // Batches of a few thousand Virtual Routers have even numbers, so the lowest bit tells none apart.
+                router.phase = NonZeroU8::new(((index / BATCH) as u8).reverse_bits() | 1);
             }
         }
     }
@@ -503,10 +509,17 @@ impl<S: Storage> Agent<S> {
         self.note(now, index, event);
     }
 
-    fn set_source(&mut self, now: Instant, index: usize, source: Option<IpAddr>) {
+    /// The source address of a Virtual Router's Advertisements.
+    fn source(&self, router: &Router) -> Option<IpAddr> {
+        self.interfaces.get(router.interface.index())?.source(&router.settings)
+    }
+
+    /// A Virtual Router may have got a source address, or lost it.
+    fn source_changed(&mut self, now: Instant, index: usize) {
         let Some(router) = self.routers.get_mut(index) else { return };
-        router.source = source;
-        if source.is_none() {
+        let interface = self.interfaces.get(router.interface.index());
+        router.has_source = interface.and_then(|interface| interface.source(&router.settings)).is_some();
+        if !router.has_source {
             self.stop(now, index, Reason::NoSourceAddress, false);
             if let Some(router) = self.routers.get_mut(index) {
                 router.mute();
@@ -531,20 +544,24 @@ impl<S: Storage> Agent<S> {
     /// Enters what a Virtual Router owes now, and when it wants to be looked at.
     fn settle(&mut self, index: usize) {
         let addresses = self.routers.address_count(index);
-        let Some(router) = self.routers.get(index) else { return };
+        let Some(router) = self.routers.get_mut(index) else { return };
         self.deadlines.set(index, router.deadline());
-        let debts = [
-            (Debt::Advertise, router.owes_advertisement()),
-            (Debt::Release, router.owes_release()),
-            (Debt::Acquire, router.owes_acquisition()),
-            (Debt::Announce, router.owes_announcement(addresses)),
-            (Debt::Retire, router.owes_retirement()),
-        ];
+        // No two of these at a time: the first and the last are of one that is not Active, the second of one that
+        // does not hold its addresses, the third of one that does.
+        let other = if router.owes_release() {
+            Some(Debt::Release)
+        } else if router.owes_acquisition() {
+            Some(Debt::Acquire)
+        } else if router.owes_announcement(addresses) {
+            Some(Debt::Announce)
+        } else if router.owes_retirement() {
+            Some(Debt::Retire)
+        } else {
+            None
+        };
+        self.owed.set(index, router.owes_advertisement(), other);
         let idle = router.is_idle();
-        for (debt, owes) in debts {
-            self.owed.set(index, debt, owes);
-        }
-        if self.routers.mark_idle(index, idle) {
+        if core::mem::replace(&mut router.idle, idle) != idle {
             self.busy = if idle { self.busy.saturating_sub(1) } else { self.busy.saturating_add(1) };
         }
     }

@@ -13,8 +13,10 @@ pub(crate) mod settings;
 mod tests;
 
 use core::net::IpAddr;
+use core::num::NonZeroU8;
 
 use crate::agent::groups::Membership;
+use crate::agent::table::Range;
 use crate::agent::{EventKind, InterfaceId, Reason, State};
 use crate::counters::{RouterCounters, bump};
 use crate::time::{Duration, Instant};
@@ -34,6 +36,8 @@ enum Machine {
     Initialize {
         /// When the startup delay ends, if that is all it waits for.
         start_at: Option<Instant>,
+        /// Until when one that was Active goes on forwarding, unless its successor is heard before.
+        handover_until: Option<Instant>,
     },
     Backup(Backup),
     Active(Active),
@@ -83,10 +87,8 @@ struct Active {
     repeat_at: Option<Instant>,
     /// The periodic refresh (`garp_master_refresh`).
     refresh_at: Option<Instant>,
-    /// The other Active that was heard last, until it has been silent for three intervals.
+    /// The other Active that was heard last, until nothing has been heard for three intervals.
     rival: Option<IpAddr>,
-    /// When it was heard.
-    rival_heard: Instant,
     /// An Active that speaks the other checksum form was heard: speak both.
     both_forms: bool,
 }
@@ -104,10 +106,14 @@ enum Held {
     Releasing,
 }
 
-/// A resigned Active that goes on forwarding until its successor has been heard.
-#[derive(Clone, Copy, Debug)]
-struct Handover {
-    until: Instant,
+/// How an administrator wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Running,
+    /// Shut down: does not start again by itself.
+    Stopped,
+    /// It is being removed: gone as soon as nothing is held.
+    Retiring,
 }
 
 /// What is to be said next.
@@ -116,6 +122,8 @@ enum Speak {
     Nothing,
     /// An Advertisement of an Active.
     Advertise,
+    /// The same once more, in the other checksum form.
+    AdvertiseAgain,
     /// The last Advertisement of an Active that steps down: its own priority, so that the winner knows that
     /// there were two and announces its addresses again.
     Farewell,
@@ -128,61 +136,66 @@ pub(crate) struct Router {
     pub(crate) interface: InterfaceId,
     pub(crate) settings: Settings,
     pub(crate) counters: RouterCounters,
-    pub(crate) last_event: Option<(Instant, State, State, Reason)>,
-    /// The source address of its Advertisements, if there is one.
-    pub(crate) source: Option<IpAddr>,
+    /// Where the agent has its addresses; here, because beside it there it would take more memory.
+    pub(crate) range: Range,
+    /// It was idle when the agent looked at it last, see [`Router::is_idle`].
+    pub(crate) idle: bool,
+    /// Whether there is an address to send Advertisements from.
+    pub(crate) has_source: bool,
+    /// When it last changed its state, from what, and why.
+    moved_at: Option<Instant>,
+    moved_from: State,
+    moved_because: Reason,
     machine: Machine,
     held: Held,
-    generation: u32,
+    generation: u16,
     /// When what is missing is, or was last, put on again.
     retry_at: Option<Instant>,
-    handover: Option<Handover>,
     speak: Speak,
     /// When an Advertisement last passed every check, and its priority.
     pub(crate) heard: Option<Instant>,
     pub(crate) heard_priority: Option<Priority>,
     /// What trackers add to the priority at the moment.
-    pub(crate) weights: i32,
-    /// How many trackers of weight 0 are down.
-    pub(crate) faults: u16,
+    pub(crate) weights: i16,
+    /// A tracker of weight 0 is down.
+    pub(crate) faulty: bool,
     /// Its place in its sync group, if it has one.
     pub(crate) membership: Option<Membership>,
-    /// The second form of the same Advertisement is still to be sent.
-    second_form: bool,
     /// The checksum form that `auto` has settled on.
     form: Form,
-    /// It is being removed: gone as soon as nothing is held.
-    pub(crate) retiring: bool,
-    /// Shut down: does not start again by itself.
-    pub(crate) stopped: bool,
+    service: Service,
     /// Advertisements are aligned to this remainder of the interval, so that those of many Virtual Routers
     /// come in batches that no receive queue overflows at. `None`: at the interval after the last.
-    pub(crate) phase: Option<u8>,
+    pub(crate) phase: Option<NonZeroU8>,
 }
 
+/// In Initialize, and nothing happens by itself.
+const RESTING: Machine = Machine::Initialize { start_at: None, handover_until: None };
+
 impl Router {
-    pub(crate) fn new(interface: InterfaceId, settings: Settings, source: Option<IpAddr>, held: bool) -> Self {
+    pub(crate) fn new(interface: InterfaceId, settings: Settings, has_source: bool, held: bool) -> Self {
         Self {
             interface,
             settings,
             counters: RouterCounters::default(),
-            last_event: None,
-            source,
-            machine: Machine::Initialize { start_at: None },
+            range: Range::default(),
+            idle: false,
+            has_source,
+            moved_at: None,
+            moved_from: State::Initialize,
+            moved_because: Reason::Startup,
+            machine: RESTING,
             held: if held { Held::Acquired } else { Held::Nothing },
             generation: 0,
             retry_at: None,
-            handover: None,
             speak: Speak::Nothing,
             heard: None,
             heard_priority: None,
             weights: 0,
-            faults: 0,
+            faulty: false,
             membership: None,
-            second_form: false,
             form: settings.first_form(),
-            retiring: false,
-            stopped: false,
+            service: Service::Running,
             phase: None,
         }
     }
@@ -200,15 +213,19 @@ impl Router {
     /// The priority that takes part in the election: with the weights of trackers, but 1 to 254; the owner's
     /// never changes.
     pub(crate) fn effective_priority(&self) -> Priority {
-        self.settings.priority.weighted(self.weights)
+        self.settings.priority.weighted(self.weights.into())
     }
 
-    /// The Active as far as it is known; ourselves if we are it.
-    pub(crate) fn active_address(&self) -> Option<IpAddr> {
+    /// When it last changed its state, from what, to what, and why.
+    pub(crate) fn last_transition(&self) -> Option<(Instant, State, State, Reason)> {
+        self.moved_at.map(|at| (at, self.moved_from, self.state(), self.moved_because))
+    }
+
+    /// The Active that it follows, as Backup, as far as it is known.
+    pub(crate) fn follows(&self) -> Option<IpAddr> {
         match self.machine {
-            Machine::Initialize { .. } => None,
             Machine::Backup(backup) => backup.active,
-            Machine::Active(_) => self.source,
+            _ => None,
         }
     }
 
@@ -251,9 +268,37 @@ impl Router {
     /// When the startup delay ends, if that is all that it waits for.
     pub(crate) fn starts_at(&self) -> Option<Instant> {
         match self.machine {
-            Machine::Initialize { start_at } => start_at,
+            Machine::Initialize { start_at, .. } => start_at,
             _ => None,
         }
+    }
+
+    /// Until when it goes on forwarding, as one that has resigned.
+    fn handover_until(&self) -> Option<Instant> {
+        match self.machine {
+            Machine::Initialize { handover_until, .. } => handover_until,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.service != Service::Running
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.service == Service::Retiring
+    }
+
+    /// Keeps it out, unless it is being removed.
+    pub(crate) fn set_stopped(&mut self, stopped: bool) {
+        if self.service != Service::Retiring {
+            self.service = if stopped { Service::Stopped } else { Service::Running };
+        }
+    }
+
+    /// It is to go, as soon as nothing is held.
+    pub(crate) fn set_retiring(&mut self) {
+        self.service = Service::Retiring;
     }
 
     /// The Active_Down_Timer, and when the preempt delay ends, while they run.
@@ -266,7 +311,7 @@ impl Router {
 
     /// Whether it is to hold its addresses: as Active, and after it has resigned until its successor is heard.
     pub(crate) fn wanted(&self) -> bool {
-        matches!(self.machine, Machine::Active(_)) || self.handover.is_some()
+        matches!(self.machine, Machine::Active(_) | Machine::Initialize { handover_until: Some(_), .. })
     }
 
     // Deadlines.
@@ -274,7 +319,7 @@ impl Router {
     /// The next time at which something happens by itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let state = match self.machine {
-            Machine::Initialize { start_at } => start_at,
+            Machine::Initialize { start_at, handover_until } => earliest([start_at, handover_until]),
             Machine::Backup(backup) => (!backup.ready).then_some(backup.down_at),
             Machine::Active(active) => {
                 let Active { paced_until, repeat_at, refresh_at, .. } = active;
@@ -286,19 +331,19 @@ impl Router {
             Held::Missing if self.wanted() => self.retry_at,
             _ => None,
         };
-        earliest([state, retry, self.handover.map(|handover| handover.until)])
+        earliest([state, retry])
     }
 
     /// Does what is due at `now`. The event that it brings, if it brings one.
     pub(crate) fn expire(&mut self, now: Instant) -> Option<EventKind> {
-        if self.handover.is_some_and(|handover| handover.until <= now) {
-            self.handover = None;
+        if let Machine::Initialize { handover_until, .. } = &mut self.machine {
+            handover_until.take_if(|until| *until <= now);
         }
         if self.held == Held::Missing && self.retry_at.is_some_and(|at| at <= now) && self.wanted() {
             self.held = Held::Unsure;
         }
         match self.machine {
-            Machine::Initialize { start_at: Some(at) } if at <= now => self.start(now, now, Reason::Startup),
+            Machine::Initialize { start_at: Some(at), .. } if at <= now => self.start(now, now, Reason::Startup),
             Machine::Initialize { .. } => None,
             Machine::Backup(backup) if backup.down_at <= now && !backup.ready => self.active_down(now, backup),
             Machine::Backup(_) => None,
@@ -356,7 +401,7 @@ impl Router {
             active.refresh_at = self.settings.announcing.refresh.map(|every| now + every);
             active.announce(self.settings.announcing.refresh_repeat, &self.settings.announcing);
         }
-        if now.since(active.rival_heard) > interval.times(3) {
+        if active.rival.is_some() && self.silent_for(now) > interval.times(3) {
             active.rival = None;
         }
         self.machine = Machine::Active(active);
@@ -369,7 +414,7 @@ impl Router {
         let latest = now + interval;
         let Some(phase) = self.phase else { return latest };
         let length = interval.as_micros().max(1);
-        let offset = length.saturating_mul(u64::from(phase)) / 256;
+        let offset = length.saturating_mul(u64::from(phase.get())) / 256;
         let excess = latest.as_micros().saturating_sub(offset).checked_rem(length).unwrap_or(0);
         let aligned = latest - Duration::from_micros(excess);
         if aligned > now { aligned } else { latest }
@@ -379,18 +424,14 @@ impl Router {
 
     /// Startup (RFC 9568 section 6.4.1), once the interface and the source address are there.
     pub(crate) fn start(&mut self, now: Instant, not_before: Instant, reason: Reason) -> Option<EventKind> {
-        if self.stopped
-            || self.faults > 0
-            || self.source.is_none()
-            || !matches!(self.machine, Machine::Initialize { .. })
-        {
+        if self.is_stopped() || self.faulty || !self.has_source {
             return None;
         }
+        let Machine::Initialize { start_at, .. } = &mut self.machine else { return None };
         if not_before > now {
-            self.machine = Machine::Initialize { start_at: Some(not_before) };
+            *start_at = Some(not_before);
             return None;
         }
-        self.handover = None;
         self.say(Speak::Nothing);
         let owner = self.effective_priority().is_owner();
         if owner && self.membership.is_none() {
@@ -407,19 +448,18 @@ impl Router {
     /// been heard; a fault lets go at once.
     pub(crate) fn stop(&mut self, now: Instant, reason: Reason, planned: bool) -> Option<EventKind> {
         let from = self.state();
-        if from == State::Initialize {
-            self.machine = Machine::Initialize { start_at: None };
-            if !planned {
-                self.handover = None;
+        let handover = match from {
+            State::Initialize => self.handover_until(),
+            State::Backup => None,
+            State::Active => {
+                self.say(Speak::Resign);
+                Some(now + self.settings.interval.duration().min(HANDOVER_LIMIT))
             }
+        };
+        self.machine = Machine::Initialize { start_at: None, handover_until: handover.filter(|_| planned) };
+        if from == State::Initialize {
             return None;
         }
-        if from == State::Active {
-            self.say(Speak::Resign);
-            let interval = self.settings.interval.duration();
-            self.handover = planned.then(|| Handover { until: now + interval.min(HANDOVER_LIMIT) });
-        }
-        self.machine = Machine::Initialize { start_at: None };
         self.moved(now, from, reason)
     }
 
@@ -427,7 +467,6 @@ impl Router {
         let from = self.state();
         bump(&mut self.counters.master_transitions);
         self.say(Speak::Advertise);
-        self.handover = None;
         self.machine = Machine::Active(Active {
             adver_at: self.after(now),
             sent: None,
@@ -440,7 +479,6 @@ impl Router {
             repeat_at: None,
             refresh_at: None,
             rival: None,
-            rival_heard: now,
             both_forms: false,
         });
         if self.held == Held::Acquired {
@@ -468,28 +506,27 @@ impl Router {
         }
     }
 
+    /// How long no Advertisement has been heard.
+    fn silent_for(&self, now: Instant) -> Duration {
+        now.since(self.heard.unwrap_or_default())
+    }
+
     fn moved(&mut self, now: Instant, from: State, reason: Reason) -> Option<EventKind> {
-        let to = self.state();
-        self.last_event = Some((now, from, to, reason));
-        Some(EventKind::Transition { from, to, reason })
+        self.moved_at = Some(now);
+        self.moved_from = from;
+        self.moved_because = reason;
+        Some(EventKind::Transition { from, to: self.state(), reason })
     }
 
     // Trackers.
 
-    /// A tracker changes the priority, or takes the router out (`faults` 1) or lets it in again (-1).
-    pub(crate) fn track(&mut self, now: Instant, weight: i32, faults: i32) -> Option<EventKind> {
+    /// What trackers add to the priority is now this, and one of weight 0 keeps it out, or none does.
+    pub(crate) fn track(&mut self, now: Instant, weights: i32, faulty: bool) -> Option<EventKind> {
         let skew = self.skew();
-        self.weights = self.weights.saturating_add(weight);
-        self.faults = u16::try_from(i32::from(self.faults).saturating_add(faults)).unwrap_or(0);
+        self.weights = weights.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+        self.faulty = faulty;
         self.shift(now, skew);
-        if self.faults > 0 { self.stop(now, Reason::TrackerDown, false) } else { None }
-    }
-
-    /// No tracker bears on it any more.
-    pub(crate) fn clear_tracking(&mut self, now: Instant) -> Option<EventKind> {
-        let weights = self.weights;
-        let faults = i32::from(self.faults);
-        self.track(now, weights.saturating_neg(), faults.saturating_neg())
+        if faulty { self.stop(now, Reason::TrackerDown, false) } else { None }
     }
 
     /// Shifts the running Active_Down_Timer by the change of its skew, as keepalived does.

@@ -17,11 +17,11 @@ struct Entry {
     router: u16,
 }
 
-const VACANT: Entry = Entry { at: Instant::from_micros(u64::MAX), router: NOWHERE };
-
 pub(crate) struct Deadlines<S: Storage> {
-    /// The heap is the first `len` entries.
-    entries: S::Routers<Entry>,
+    /// The heap is the first `len` of these, and of those whose they are: side by side they take less memory than
+    /// as one table of entries.
+    times: S::Routers<Instant>,
+    routers: S::Routers<u16>,
     /// Where each Virtual Router's entry stands.
     positions: S::Routers<u16>,
     len: usize,
@@ -29,24 +29,26 @@ pub(crate) struct Deadlines<S: Storage> {
 
 impl<S: Storage> Deadlines<S> {
     pub(crate) fn new() -> Self {
-        Self { entries: Default::default(), positions: Default::default(), len: 0 }
+        Self { times: Default::default(), routers: Default::default(), positions: Default::default(), len: 0 }
     }
 
     /// Makes room for `count` Virtual Routers.
     pub(crate) fn grow(&mut self, count: usize) -> Result<(), Full> {
-        while self.entries.len() < count {
-            self.entries.push(VACANT)?;
+        while self.times.len() < count {
+            self.times.push(Instant::default())?;
         }
-        while self.positions.len() < count {
-            self.positions.push(NOWHERE)?;
+        for table in [&mut self.routers, &mut self.positions] {
+            while table.len() < count {
+                table.push(NOWHERE)?;
+            }
         }
         Ok(())
     }
 
     /// The earliest deadline and whose it is.
     pub(crate) fn first(&self) -> Option<(Instant, usize)> {
-        let entry = self.entries.get(..self.len)?.first()?;
-        Some((entry.at, usize::from(entry.router)))
+        let at = self.times.get(..self.len)?.first()?;
+        Some((*at, usize::from(*self.routers.first()?)))
     }
 
     /// Sets, moves or (with `None`) removes the deadline of a Virtual Router.
@@ -56,23 +58,23 @@ impl<S: Storage> Deadlines<S> {
             (NOWHERE, None) => {}
             (NOWHERE, Some(at)) => {
                 let hole = self.len;
-                if hole < self.entries.len() {
+                if hole < self.times.len() {
                     self.len = hole.saturating_add(1);
                     self.settle(hole, Entry { at, router: router as u16 });
                 }
             }
             (position, None) => {
                 let last = self.len.saturating_sub(1);
-                let moved = self.entries.get(last).copied().unwrap_or(VACANT);
+                let moved = self.times.get(last).copied().zip(self.routers.get(last).copied());
                 self.len = last;
                 self.place(NOWHERE, router);
-                if usize::from(position) != last {
-                    self.settle(usize::from(position), moved);
+                if let Some((at, router)) = moved.filter(|_| usize::from(position) != last) {
+                    self.settle(usize::from(position), Entry { at, router });
                 }
             }
             (position, Some(at)) => {
                 let position = usize::from(position);
-                if self.entries.get(position).is_some_and(|entry| entry.at != at) {
+                if self.times.get(position).is_some_and(|before| *before != at) {
                     self.settle(position, Entry { at, router: router as u16 });
                 }
             }
@@ -87,39 +89,54 @@ impl<S: Storage> Deadlines<S> {
 
     /// Puts `entry` where it belongs, starting from the hole at `position`.
     fn settle(&mut self, mut position: usize, entry: Entry) {
-        let Some(heap) = self.entries.get_mut(..self.len) else { return };
-        let positions = &mut self.positions;
-        let mut put = |heap: &mut [Entry], position: usize, entry: Entry| {
-            if let Some(place) = heap.get_mut(position) {
-                *place = entry;
-            }
-            if let Some(place) = positions.get_mut(usize::from(entry.router)) {
-                *place = position as u16;
-            }
+        let (Some(times), Some(routers)) = (self.times.get_mut(..self.len), self.routers.get_mut(..self.len)) else {
+            return;
         };
+        let mut heap = Entries { times, routers, positions: &mut self.positions };
         while let Some(above) = position.checked_sub(1).map(|below| below / ARITY)
-            && let Some(parent) = heap.get(above).copied()
+            && let Some(parent) = heap.get(above)
             && parent.at > entry.at
         {
-            put(heap, position, parent);
+            heap.put(position, parent);
             position = above;
         }
         loop {
             let first = position.saturating_mul(ARITY).saturating_add(1);
-            let children = heap.get(first..).unwrap_or(&[]).iter().take(ARITY);
-            let mut least = (position, entry);
-            for (at, child) in (first..first.saturating_add(ARITY)).zip(children) {
-                if child.at < least.1.at {
-                    least = (at, *child);
+            let children = heap.times.get(first..).unwrap_or(&[]).iter().take(ARITY);
+            let mut least = (position, entry.at);
+            for (below, child) in (first..first.saturating_add(ARITY)).zip(children) {
+                if *child < least.1 {
+                    least = (below, *child);
                 }
             }
-            if least.0 == position {
-                break;
-            }
-            put(heap, position, least.1);
-            position = least.0;
+            let below = least.0;
+            let Some(child) = heap.get(below).filter(|_| below != position) else { break };
+            heap.put(position, child);
+            position = below;
         }
-        put(heap, position, entry);
+        heap.put(position, entry);
+    }
+}
+
+/// The heap in its two tables.
+struct Entries<'a> {
+    times: &'a mut [Instant],
+    routers: &'a mut [u16],
+    positions: &'a mut [u16],
+}
+
+impl Entries<'_> {
+    fn get(&self, position: usize) -> Option<Entry> {
+        Some(Entry { at: *self.times.get(position)?, router: *self.routers.get(position)? })
+    }
+
+    fn put(&mut self, position: usize, entry: Entry) {
+        if let (Some(at), Some(router)) = (self.times.get_mut(position), self.routers.get_mut(position)) {
+            (*at, *router) = (entry.at, entry.router);
+        }
+        if let Some(place) = self.positions.get_mut(usize::from(entry.router)) {
+            *place = position as u16;
+        }
     }
 }
 

@@ -13,6 +13,8 @@
 //! longer, so that the other takes all of it.
 //! What a group looks at, and whom it tells, is the port's matter.
 
+use core::num::NonZeroU16;
+
 use crate::agent::{AddError, Agent, Reason, RouterId};
 use crate::router::{Router, Standing};
 use crate::storage::{Storage, Table};
@@ -33,9 +35,19 @@ impl GroupId {
     }
 }
 
-/// The place of a Virtual Router in the list of its group.
+/// The place of a Virtual Router in the list of its group, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Membership(u16);
+pub(crate) struct Membership(NonZeroU16);
+
+impl Membership {
+    const fn at(place: u16) -> Self {
+        Self(NonZeroU16::MIN.saturating_add(place))
+    }
+
+    const fn place(self) -> u16 {
+        self.0.get().saturating_sub(1)
+    }
+}
 
 /// How many members stand how.
 #[derive(Clone, Copy, Default)]
@@ -116,11 +128,11 @@ impl<S: Storage> Groups<S> {
             group.last = at;
             group.census.add(standing);
         }
-        Ok(Membership(at))
+        Ok(Membership::at(at))
     }
 
     fn remove(&mut self, membership: Membership) {
-        let Some(member) = self.members.get(usize::from(membership.0)) else { return };
+        let Some(member) = self.members.get(usize::from(membership.place())) else { return };
         let &Member { group, previous, next, standing, .. } = member;
         if let Some(before) = self.members.get_mut(usize::from(previous)) {
             before.next = next;
@@ -129,23 +141,23 @@ impl<S: Storage> Groups<S> {
             after.previous = previous;
         }
         if let Some(group) = self.groups.get_mut(usize::from(group)) {
-            if group.first == membership.0 {
+            if group.first == membership.place() {
                 group.first = next;
             }
-            if group.last == membership.0 {
+            if group.last == membership.place() {
                 group.last = previous;
             }
             group.census.remove(standing);
         }
-        let free = core::mem::replace(&mut self.free, membership.0);
-        if let Some(member) = self.members.get_mut(usize::from(membership.0)) {
+        let free = core::mem::replace(&mut self.free, membership.place());
+        if let Some(member) = self.members.get_mut(usize::from(membership.place())) {
             member.next = free;
         }
     }
 
     /// Notes how a member stands now; its group, if that has changed.
     fn note(&mut self, membership: Membership, standing: Standing) -> Option<GroupId> {
-        let member = self.members.get_mut(usize::from(membership.0))?;
+        let member = self.members.get_mut(usize::from(membership.place()))?;
         let before = core::mem::replace(&mut member.standing, standing);
         let id = GroupId(member.group);
         if before == standing {
@@ -158,7 +170,7 @@ impl<S: Storage> Groups<S> {
     }
 
     pub(crate) fn group_of(&self, membership: Membership) -> Option<GroupId> {
-        self.members.get(usize::from(membership.0)).map(|member| GroupId(member.group))
+        self.members.get(usize::from(membership.place())).map(|member| GroupId(member.group))
     }
 
     fn census(&self, group: GroupId) -> Census {
@@ -182,7 +194,7 @@ impl<S: Storage> Agent<S> {
     pub fn join(&mut self, now: Instant, id: RouterId, group: GroupId) -> Result<(), AddError> {
         let index = self.routers.index(id).ok_or(AddError::Identity)?;
         let router = self.routers.get(index).ok_or(AddError::Identity)?;
-        if router.retiring || self.groups.groups.get(group.index()).is_none() {
+        if router.is_retiring() || self.groups.groups.get(group.index()).is_none() {
             return Err(AddError::Identity);
         }
         if let Some(membership) = router.membership {

@@ -51,7 +51,7 @@ impl<S: Storage> Agent<S> {
                 .get(index)
                 .is_some_and(|router| router.settings.source.is_none() && router.settings.family == family);
             if inherits {
-                self.set_source(now, index, source);
+                self.source_changed(now, index);
                 self.settle(index);
             }
         }
@@ -130,14 +130,15 @@ impl<S: Storage> Agent<S> {
         if envelope.destination != settings.group {
             return Err(Discard::Destination);
         }
-        if router.source == Some(envelope.source) {
+        let own = self.source(router);
+        if own == Some(envelope.source) {
             return Err(Discard::OwnSource);
         }
         let first_is_link_local = match advertisement.addresses.iter().next() {
             Some(IpAddr::V6(first)) => first.is_unicast_link_local(),
             _ => true,
         };
-        let known = settings.skip_address_check && router.active_address() == Some(envelope.source);
+        let known = settings.skip_address_check && router.follows() == Some(envelope.source);
         let same_addresses = known || same_set(&advertisement, ours);
         let strict = settings.strict;
         let listens = router.listens();
@@ -152,6 +153,7 @@ impl<S: Storage> Agent<S> {
         }
         let heard = Heard {
             source: envelope.source,
+            own,
             priority: advertisement.priority,
             interval: advertisement.interval,
             fit: advertisement.fit,

@@ -26,13 +26,13 @@ impl<S: Storage> Agent<S> {
     /// What keeps a Virtual Router in Initialize, if it is there.
     pub(super) fn obstacle(&self, index: usize) -> Option<Obstacle> {
         let router = self.routers.get(index).filter(|router| router.state() == State::Initialize)?;
-        if self.stopping || router.stopped || router.retiring {
+        if self.stopping || router.is_stopped() {
             Some(Obstacle::Stopped)
         } else if !self.can_speak(index) {
             Some(Obstacle::Link)
-        } else if router.source.is_none() {
+        } else if !router.has_source {
             Some(Obstacle::Source)
-        } else if router.faults > 0 {
+        } else if router.faulty {
             Some(Obstacle::Tracker)
         } else if let Some(at) = router.starts_at() {
             Some(Obstacle::Delay(at))
@@ -46,7 +46,7 @@ impl<S: Storage> Agent<S> {
     pub fn drain(&mut self, now: Instant, id: RouterId) {
         let Some(index) = self.routers.index(id) else { return };
         if let Some(router) = self.routers.get_mut(index) {
-            router.stopped = true;
+            router.set_stopped(true);
         }
         self.stop(now, index, Reason::Shutdown, true);
         self.settle(index);
@@ -56,10 +56,10 @@ impl<S: Storage> Agent<S> {
     pub fn resume(&mut self, now: Instant, id: RouterId) {
         let Some(index) = self.routers.index(id) else { return };
         let Some(router) = self.routers.get_mut(index) else { return };
-        if self.stopping || router.retiring || !router.stopped {
+        if self.stopping || router.is_retiring() || !router.is_stopped() {
             return;
         }
-        router.stopped = false;
+        router.set_stopped(false);
         if self.can_speak(index) {
             self.start(now, index, Reason::Startup);
         }

@@ -57,7 +57,7 @@ impl<S: Storage> Agent<S> {
         let index = self.routers.index(id).ok_or(Full)?;
         let router = self.routers.get(index).ok_or(Full)?;
         let settings = &router.settings;
-        let source = router.source.ok_or(Full)?;
+        let source = self.source(router).ok_or(Full)?;
         let outgoing = Outgoing {
             version: settings.version,
             vrid: settings.vrid,
@@ -100,12 +100,7 @@ impl<S: Storage> Agent<S> {
         let Some(interface) = self.routers.get(index).map(|router| router.interface) else { return };
         self.unlink(interface, index);
         self.deadlines.set(index, None);
-        for debt in Debt::ALL {
-            self.owed.set(index, debt, false);
-        }
-        if self.routers.mark_idle(index, true) {
-            self.busy = self.busy.saturating_sub(1);
-        }
+        self.owed.set(index, false, None);
         self.trackers.forget(index);
         self.routers.remove(index);
     }

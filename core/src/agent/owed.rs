@@ -20,8 +20,6 @@ impl Debt {
 
 /// The end of a list.
 const END: u16 = u16::MAX;
-/// In no list.
-const OUTSIDE: u16 = u16::MAX - 1;
 
 #[derive(Clone, Copy)]
 struct Link {
@@ -29,23 +27,36 @@ struct Link {
     next: u16,
 }
 
-type Links = [Link; Debt::ALL.len()];
+/// What a Virtual Router owes, and its places in the lists: in that of Advertisements, and in at most one other,
+/// because no two of the others can be owed at a time.
+#[derive(Clone, Copy)]
+struct Debts {
+    advertises: bool,
+    other: Option<Debt>,
+    advertise_link: Link,
+    other_link: Link,
+}
+
+const NOTHING: Debts = {
+    let link = Link { previous: END, next: END };
+    Debts { advertises: false, other: None, advertise_link: link, other_link: link }
+};
 
 pub(crate) struct Owed<S: Storage> {
-    links: S::Routers<Links>,
+    debts: S::Routers<Debts>,
     first: [u16; Debt::ALL.len()],
     last: [u16; Debt::ALL.len()],
 }
 
 impl<S: Storage> Owed<S> {
     pub(crate) fn new() -> Self {
-        Self { links: Default::default(), first: [END; Debt::ALL.len()], last: [END; Debt::ALL.len()] }
+        Self { debts: Default::default(), first: [END; Debt::ALL.len()], last: [END; Debt::ALL.len()] }
     }
 
     /// Makes room for `count` Virtual Routers.
     pub(crate) fn grow(&mut self, count: usize) -> Result<(), Full> {
-        while self.links.len() < count {
-            self.links.push([Link { previous: OUTSIDE, next: OUTSIDE }; Debt::ALL.len()])?;
+        while self.debts.len() < count {
+            self.debts.push(NOTHING)?;
         }
         Ok(())
     }
@@ -58,25 +69,37 @@ impl<S: Storage> Owed<S> {
         }
     }
 
-    /// Enters or strikes out a debt; no change if it stands already.
-    pub(crate) fn set(&mut self, router: usize, debt: Debt, owes: bool) {
-        let Some(link) = self.link(router, debt).copied() else { return };
-        let owed = link.next != OUTSIDE;
-        match (owed, owes) {
-            (false, true) => self.append(router as u16, debt),
-            (true, false) => self.strike(router, debt, link),
+    /// Enters what a Virtual Router owes now: an Advertisement, and one of the other kinds. What it has owed before
+    /// keeps its place; what it owes no more is struck out.
+    pub(crate) fn set(&mut self, router: usize, advertises: bool, other: Option<Debt>) {
+        let Some(debts) = self.debts.get_mut(router) else { return };
+        let before = *debts;
+        debts.advertises = advertises;
+        debts.other = other;
+        match (before.advertises, advertises) {
+            (false, true) => self.append(router as u16, Debt::Advertise),
+            (true, false) => self.strike(Debt::Advertise, before.advertise_link),
             _ => {}
+        }
+        if before.other != other {
+            if let Some(debt) = before.other {
+                self.strike(debt, before.other_link);
+            }
+            if let Some(debt) = other {
+                self.append(router as u16, debt);
+            }
         }
     }
 
-    fn link(&mut self, router: usize, debt: Debt) -> Option<&mut Link> {
-        self.links.get_mut(router)?.get_mut(debt as usize)
+    fn link(&mut self, router: u16, debt: Debt) -> Option<&mut Link> {
+        let debts = self.debts.get_mut(usize::from(router))?;
+        Some(if debt == Debt::Advertise { &mut debts.advertise_link } else { &mut debts.other_link })
     }
 
     fn append(&mut self, router: u16, debt: Debt) {
         let Some(last) = self.last.get_mut(debt as usize) else { return };
         let before = core::mem::replace(last, router);
-        match self.link(usize::from(before), debt) {
+        match self.link(before, debt) {
             Some(link) => link.next = router,
             None => {
                 if let Some(first) = self.first.get_mut(debt as usize) {
@@ -84,13 +107,13 @@ impl<S: Storage> Owed<S> {
                 }
             }
         }
-        if let Some(link) = self.link(usize::from(router), debt) {
+        if let Some(link) = self.link(router, debt) {
             *link = Link { previous: before, next: END };
         }
     }
 
-    fn strike(&mut self, router: usize, debt: Debt, gone: Link) {
-        match self.link(usize::from(gone.previous), debt) {
+    fn strike(&mut self, debt: Debt, gone: Link) {
+        match self.link(gone.previous, debt) {
             Some(link) => link.next = gone.next,
             None => {
                 if let Some(first) = self.first.get_mut(debt as usize) {
@@ -98,16 +121,13 @@ impl<S: Storage> Owed<S> {
                 }
             }
         }
-        match self.link(usize::from(gone.next), debt) {
+        match self.link(gone.next, debt) {
             Some(link) => link.previous = gone.previous,
             None => {
                 if let Some(last) = self.last.get_mut(debt as usize) {
                     *last = gone.previous;
                 }
             }
-        }
-        if let Some(link) = self.link(router, debt) {
-            *link = Link { previous: OUTSIDE, next: OUTSIDE };
         }
     }
 }
@@ -134,23 +154,26 @@ mod tests {
                     owed.grow(routers).unwrap();
                 }
                 let router = random.below(routers);
-                let debt = Debt::ALL[random.below(Debt::ALL.len())];
-                let list = &mut model[debt as usize];
-                let owes = random.once_in(2);
-                owed.set(router, debt, owes);
-                if !owes {
-                    list.retain(|other| *other != router);
-                } else if !list.contains(&router) {
-                    list.push_back(router);
-                }
+                let advertises = random.once_in(2);
+                let other = Some(Debt::ALL[random.below(Debt::ALL.len())]).filter(|debt| *debt != Debt::Advertise);
+                owed.set(router, advertises, other);
                 for debt in Debt::ALL {
-                    assert_eq!(owed.first(debt), model[debt as usize].front().copied());
+                    let list = &mut model[debt as usize];
+                    let owes = if debt == Debt::Advertise { advertises } else { other == Some(debt) };
+                    if !owes {
+                        list.retain(|other| *other != router);
+                    } else if !list.contains(&router) {
+                        list.push_back(router);
+                    }
+                    assert_eq!(owed.first(debt), list.front().copied());
                 }
             }
             for debt in Debt::ALL {
-                for router in model[debt as usize].drain(..) {
+                for router in core::mem::take(&mut model[debt as usize]) {
                     assert_eq!(owed.first(debt), Some(router));
-                    owed.set(router, debt, false);
+                    let advertises = debt != Debt::Advertise && model[0].contains(&router);
+                    let other = Debt::ALL.into_iter().skip(1).find(|other| model[*other as usize].contains(&router));
+                    owed.set(router, advertises, other);
                 }
                 assert_eq!(owed.first(debt), None);
             }
@@ -162,12 +185,11 @@ mod tests {
         let mut owed = Owed::<Fixed<1, 0, 0, 0>>::new();
         assert_eq!(owed.grow(1), Ok(()));
         assert_eq!(owed.grow(2), Err(Full));
-        owed.set(1, Debt::Advertise, true);
-        owed.set(usize::from(OUTSIDE), Debt::Advertise, true);
-        owed.set(usize::from(END), Debt::Advertise, true);
+        owed.set(1, true, None);
+        owed.set(usize::from(END), true, None);
         assert_eq!(owed.first(Debt::Advertise), None);
-        owed.set(0, Debt::Advertise, true);
-        owed.set(1, Debt::Advertise, false);
-        assert_eq!(owed.first(Debt::Advertise), Some(0));
+        owed.set(0, true, Some(Debt::Retire));
+        owed.set(1, false, None);
+        assert_eq!((owed.first(Debt::Advertise), owed.first(Debt::Retire)), (Some(0), Some(0)));
     }
 }

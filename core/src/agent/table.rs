@@ -24,14 +24,17 @@ struct Slot {
     epoch: u32,
     /// Next in the same hash bucket, or in the list of free slots.
     next: u16,
-    interface_previous: u16,
     interface_next: u16,
-    /// Its addresses in the slab: where they start, how many are advertised (255 at most), how many there are in
-    /// all.
+}
+
+/// Where the addresses of a Virtual Router are in the slab.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Range {
     start: u16,
-    advertised: u8,
+    /// How many there are in all.
     total: u16,
-    idle: bool,
+    /// How many of them are advertised, 255 at most.
+    advertised: u8,
 }
 
 pub(crate) struct Routers<S: Storage> {
@@ -89,35 +92,18 @@ impl<S: Storage> Routers<S> {
         self.free == END
     }
 
-    /// Whether the idle mark of a slot has changed.
-    pub(crate) fn mark_idle(&mut self, index: usize, idle: bool) -> bool {
-        match self.slots.get_mut(index) {
-            Some(slot) => core::mem::replace(&mut slot.idle, idle) != idle,
-            None => false,
-        }
-    }
-
     // Slots.
 
     pub(crate) fn insert(
         &mut self,
-        router: Router,
+        mut router: Router,
         addresses: &[IpAddr],
         excluded: &[IpAddr],
     ) -> Result<usize, AddError> {
         let start = self.addresses_used;
         self.reserve(start, addresses, excluded)?;
-        let slot = Slot {
-            router: Some(router),
-            epoch: 0,
-            next: END,
-            interface_previous: END,
-            interface_next: END,
-            start: start as u16,
-            advertised: addresses.len() as u8,
-            total: addresses.len().saturating_add(excluded.len()) as u16,
-            idle: false,
-        };
+        router.range = Range::new(start, addresses, excluded);
+        let slot = Slot { router: Some(router), epoch: 0, next: END, interface_next: END };
         let index = usize::from(self.free);
         let index = if let Some(reused) = self.slots.get_mut(index) {
             self.free = reused.next;
@@ -147,8 +133,6 @@ impl<S: Storage> Routers<S> {
         let free = self.free;
         if let Some(slot) = self.slots.get_mut(index) {
             slot.router = None;
-            slot.advertised = 0;
-            slot.total = 0;
             // No id is given out twice, so after four thousand million routers this place is not used again.
             if let Some(epoch) = slot.epoch.checked_add(1) {
                 slot.epoch = epoch;
@@ -171,7 +155,7 @@ impl<S: Storage> Routers<S> {
             let Some(router) = &slot.router else { continue };
             let settings = &router.settings;
             if settings.vrid == vrid && router.interface == interface && settings.family == family {
-                if !router.retiring {
+                if !router.is_retiring() {
                     return Some(index);
                 }
                 retiring = Some(index);
@@ -234,11 +218,7 @@ impl<S: Storage> Routers<S> {
 
     /// Puts a router at the head of the list that begins with `first`; the new head.
     pub(crate) fn link(&mut self, first: u16, index: usize) -> u16 {
-        if let Some(head) = self.slots.get_mut(usize::from(first)) {
-            head.interface_previous = index as u16;
-        }
         if let Some(slot) = self.slots.get_mut(index) {
-            slot.interface_previous = END;
             slot.interface_next = first;
         }
         index as u16
@@ -246,18 +226,19 @@ impl<S: Storage> Routers<S> {
 
     /// Takes a router out of the list that begins with `first`; the new head.
     pub(crate) fn unlink(&mut self, first: u16, index: usize) -> u16 {
-        let Some(slot) = self.slots.get(index) else { return first };
-        let (previous, next) = (slot.interface_previous, slot.interface_next);
-        if let Some(after) = self.slots.get_mut(usize::from(next)) {
-            after.interface_previous = previous;
+        let next = self.after(index);
+        if usize::from(first) == index {
+            return next;
         }
-        match self.slots.get_mut(usize::from(previous)) {
-            Some(before) => {
-                before.interface_next = next;
-                first
+        let mut at = first;
+        while let Some(slot) = self.slots.get_mut(usize::from(at)) {
+            if usize::from(slot.interface_next) == index {
+                slot.interface_next = next;
+                break;
             }
-            None => next,
+            at = slot.interface_next;
         }
+        first
     }
 
     /// The router after this one in its interface's list.
@@ -269,20 +250,24 @@ impl<S: Storage> Routers<S> {
 
     /// The advertised addresses.
     pub(crate) fn advertised(&self, index: usize) -> &[IpAddr] {
-        let Some(slot) = self.slots.get(index) else { return &[] };
-        let start = usize::from(slot.start);
-        self.addresses.get(start..start.saturating_add(usize::from(slot.advertised))).unwrap_or(&[])
+        let range = self.range(index);
+        let start = usize::from(range.start);
+        self.addresses.get(start..start.saturating_add(usize::from(range.advertised))).unwrap_or(&[])
     }
 
     /// All addresses, the advertised ones first.
     pub(crate) fn addresses(&self, index: usize) -> &[IpAddr] {
-        let Some(slot) = self.slots.get(index) else { return &[] };
-        let start = usize::from(slot.start);
-        self.addresses.get(start..start.saturating_add(usize::from(slot.total))).unwrap_or(&[])
+        let range = self.range(index);
+        let start = usize::from(range.start);
+        self.addresses.get(start..start.saturating_add(usize::from(range.total))).unwrap_or(&[])
     }
 
     pub(crate) fn address_count(&self, index: usize) -> u16 {
-        self.slots.get(index).map_or(0, |slot| slot.total)
+        self.range(index).total
+    }
+
+    fn range(&self, index: usize) -> Range {
+        self.get(index).map_or_else(Range::default, |router| router.range)
     }
 
     /// Gives a router other addresses; whether that changed anything.
@@ -300,9 +285,8 @@ impl<S: Storage> Routers<S> {
         let start = self.move_to_end(index);
         self.reserve(start, addresses, excluded)?;
         self.write(start, addresses, excluded);
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.advertised = addresses.len() as u8;
-            slot.total = addresses.len().saturating_add(excluded.len()) as u16;
+        if let Some(router) = self.get_mut(index) {
+            router.range = Range::new(start, addresses, excluded);
         }
         Ok(true)
     }
@@ -330,7 +314,7 @@ impl<S: Storage> Routers<S> {
 
     /// Moves a router's addresses behind those of all others; where they start then.
     fn move_to_end(&mut self, index: usize) -> usize {
-        let (start, total) = self.slots.get(index).map_or((0, 0), |slot| (slot.start, slot.total));
+        let Range { start, total, .. } = self.range(index);
         let end = self.addresses_used.saturating_sub(usize::from(total));
         // Both parts turned around, and all of it turned around again: the parts have changed places.
         if let Some(range) = self.addresses.get_mut(usize::from(start)..self.addresses_used)
@@ -340,15 +324,22 @@ impl<S: Storage> Routers<S> {
             turn_around(others);
             turn_around(range);
         }
-        for slot in self.slots.iter_mut() {
-            if slot.start > start {
-                slot.start = slot.start.saturating_sub(total);
+        for router in self.slots.iter_mut().filter_map(|slot| slot.router.as_mut()) {
+            if router.range.start > start {
+                router.range.start = router.range.start.saturating_sub(total);
             }
         }
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.start = end as u16;
+        if let Some(router) = self.get_mut(index) {
+            router.range.start = end as u16;
         }
         end
+    }
+}
+
+impl Range {
+    fn new(start: usize, addresses: &[IpAddr], excluded: &[IpAddr]) -> Self {
+        let total = addresses.len().saturating_add(excluded.len());
+        Self { start: start as u16, total: total as u16, advertised: addresses.len() as u8 }
     }
 }
 

@@ -135,6 +135,23 @@ impl<S: Storage> Trackers<S> {
         Ok(())
     }
 
+    /// What all trackers together do to a Virtual Router: what they add to its priority, and whether one keeps it out.
+    pub(crate) fn burden(&self, router: usize) -> (i32, bool) {
+        let (mut weights, mut faulty) = (0_i32, false);
+        let mut next = self.first_of_router.get(router).copied().unwrap_or(END);
+        while let Some(edge) = self.edges.get(usize::from(next)) {
+            next = edge.next_of_router;
+            let effect = edge.weight.effect(self.report(edge.tracker));
+            weights = weights.saturating_add(effect.priority);
+            faulty |= effect.fault;
+        }
+        (weights, faulty)
+    }
+
+    fn report(&self, tracker: u16) -> Option<Report> {
+        self.trackers.get(usize::from(tracker))?.report
+    }
+
     /// Takes all trackers off a Virtual Router.
     pub(crate) fn forget(&mut self, router: usize) {
         let Some(first) = self.first_of_router.get_mut(router) else { return };
@@ -171,8 +188,7 @@ impl<S: Storage> Agent<S> {
     pub fn track(&mut self, now: Instant, id: RouterId, tracker: TrackerId, weight: Weight) -> Result<(), AddError> {
         let index = self.routers.index(id).ok_or(AddError::Identity)?;
         self.trackers.insert(tracker.0, index, weight)?;
-        let report = self.trackers.trackers.get(usize::from(tracker.0)).and_then(|tracker| tracker.report);
-        self.bear(now, index, Effect::default(), weight.effect(report));
+        self.bear(now, index, Effect::default(), weight.effect(self.trackers.report(tracker.0)));
         Ok(())
     }
 
@@ -183,8 +199,7 @@ impl<S: Storage> Agent<S> {
         core::iter::from_fn(move || {
             let edge = self.trackers.edges.get(usize::from(next))?;
             next = edge.next_of_router;
-            let report = self.trackers.trackers.get(usize::from(edge.tracker)).and_then(|tracker| tracker.report);
-            Some((TrackerId(edge.tracker), edge.weight, report))
+            Some((TrackerId(edge.tracker), edge.weight, self.trackers.report(edge.tracker)))
         })
     }
 
@@ -192,7 +207,7 @@ impl<S: Storage> Agent<S> {
     pub fn untrack(&mut self, now: Instant, id: RouterId) {
         let Some(index) = self.routers.index(id) else { return };
         self.trackers.forget(index);
-        let event = self.routers.get_mut(index).and_then(|router| router.clear_tracking(now));
+        let event = self.routers.get_mut(index).and_then(|router| router.track(now, 0, false));
         self.note(now, index, event);
         self.restart(now, index, Reason::Reconfigured);
     }
@@ -213,24 +228,19 @@ impl<S: Storage> Agent<S> {
     /// out. For a port that keeps its trackers itself, and lets none [`track`](Self::track) the same Virtual Router.
     pub fn weigh(&mut self, now: Instant, id: RouterId, addition: i32, faults: u16) {
         let Some(index) = self.routers.index(id) else { return };
-        let Some(router) = self.routers.get(index) else { return };
-        let change = addition.saturating_sub(router.weights);
-        let more = i32::from(faults).saturating_sub(i32::from(router.faults));
-        self.change(now, index, change, more);
+        self.change(now, index, addition, faults > 0);
     }
 
     fn bear(&mut self, now: Instant, index: usize, before: Effect, after: Effect) {
-        let change = after.priority.saturating_sub(before.priority);
-        let faults = i32::from(after.fault).saturating_sub(i32::from(before.fault));
-        self.change(now, index, change, faults);
+        if before != after {
+            let (weights, faulty) = self.trackers.burden(index);
+            self.change(now, index, weights, faulty);
+        }
     }
 
-    /// Something adds so much more to a priority, or takes a Virtual Router out so many times more.
-    fn change(&mut self, now: Instant, index: usize, addition: i32, faults: i32) {
-        if (addition, faults) == (0, 0) {
-            return;
-        }
-        let event = self.routers.get_mut(index).and_then(|router| router.track(now, addition, faults));
+    /// What trackers add to a priority in all, and whether one takes the Virtual Router out, is now this.
+    fn change(&mut self, now: Instant, index: usize, weights: i32, faulty: bool) {
+        let event = self.routers.get_mut(index).and_then(|router| router.track(now, weights, faulty));
         self.note(now, index, event);
         self.restart(now, index, Reason::TrackerUp);
     }

@@ -141,26 +141,27 @@ impl<S: Storage> Agent<S> {
         let index = self.routers.index(id)?;
         let router = self.routers.get(index)?;
         let addresses = self.routers.advertised(index);
+        let source = self.source(router);
         let (takes_over_at, preempts_at) = router.takes_over_at();
         Some(View {
             interface: router.interface,
             settings: &router.settings,
             state: router.state(),
             effective_priority: router.effective_priority(),
-            active_address: router.active_address(),
-            source: router.source,
+            active_address: if router.state() == State::Active { source } else { router.follows() },
+            source,
             active_interval: router.active_interval(),
             active_down_interval: router.down_interval(),
             skew: router.skew(),
             addresses,
             excluded: self.routers.addresses(index).get(addresses.len()..).unwrap_or(&[]),
-            last_transition: router.last_event,
+            last_transition: router.last_transition(),
             holds: router.holds(),
             rival: router.rival(),
             sync_group: router.membership.and_then(|membership| self.groups.group_of(membership)),
             awaits_group: router.awaits_group(),
             obstacle: self.obstacle(index),
-            weights: router.weights,
+            weights: router.weights.into(),
             heard: router.heard.map(|at| (at, router.heard_priority)),
             takes_over_at,
             preempts_at,
@@ -185,6 +186,6 @@ impl<S: Storage> Agent<S> {
 
     /// Whether an interface is up, and its source address of a family.
     pub fn interface(&self, id: InterfaceId, family: Family) -> (bool, Option<IpAddr>) {
-        self.interfaces.get(id.index()).map_or((false, None), |known| (known.up, known.source(family)))
+        self.interfaces.get(id.index()).map_or((false, None), |known| (known.up, known.own_source(family)))
     }
 }

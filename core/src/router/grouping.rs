@@ -32,12 +32,12 @@ impl Standing {
 impl Router {
     /// How it stands, if its interface lets it take part or not.
     pub(crate) fn standing(&self, can_speak: bool) -> Standing {
-        if !can_speak || self.stopped || self.faults > 0 || self.source.is_none() {
+        if !can_speak || self.is_stopped() || self.faulty || !self.has_source {
             return Standing::Barred;
         }
         match self.machine {
-            Machine::Initialize { start_at: None } => Standing::Resting,
-            Machine::Initialize { start_at: Some(_) } => Standing::Starting,
+            Machine::Initialize { start_at: None, .. } => Standing::Resting,
+            Machine::Initialize { start_at: Some(_), .. } => Standing::Starting,
             Machine::Backup(Backup { ready: true, .. }) => Standing::Ready,
             Machine::Backup(Backup { active: Some(_), waiting_for: Reason::NoResponse, .. }) => Standing::Following,
             Machine::Backup(_) => Standing::Listening,
@@ -47,7 +47,7 @@ impl Router {
 
     /// Whether its addresses stay until its successor is heard.
     pub(crate) fn hands_over(&self) -> bool {
-        self.handover.is_some()
+        self.handover_until().is_some()
     }
 
     /// It would take over, and waits for its sync group.
@@ -84,14 +84,16 @@ impl Router {
     /// The whole group steps down, because of its first member or another. Whoever takes over on this network
     /// shall hear that there were two.
     pub(crate) fn step_down(&mut self, now: Instant, by_first: bool) -> Option<EventKind> {
-        let Machine::Active(Active { rival, rival_heard, .. }) = self.machine else { return None };
+        let Machine::Active(Active { rival, .. }) = self.machine else { return None };
         let interval = self.settings.interval;
+        // A rival that has resigned since does not count.
+        let rivalled = rival.is_some() && self.heard_priority.is_some() && self.silent_for(now) <= interval.duration();
         self.say(Speak::Farewell);
         self.become_backup(now, interval, None);
         if let Machine::Backup(backup) = &mut self.machine
             && !by_first
         {
-            backup.crossed = rival.is_some() && now.since(rival_heard) <= interval.duration();
+            backup.crossed = rivalled;
             backup.lost_elsewhere = !backup.crossed;
             if backup.crossed {
                 backup.down_at = backup.down_at + interval.duration();

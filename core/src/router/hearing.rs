@@ -31,6 +31,8 @@ const HANDOVER: Duration = Duration::from_millis(20);
 /// An Advertisement that passed every check.
 pub(crate) struct Heard {
     pub(crate) source: IpAddr,
+    /// The source address of our own Advertisements, which decides between equal priorities.
+    pub(crate) own: Option<IpAddr>,
     pub(crate) priority: Option<Priority>,
     pub(crate) interval: Interval,
     pub(crate) fit: Fit,
@@ -63,7 +65,7 @@ impl Router {
 
     /// Whether Advertisements are of interest: it runs, or waits for its successor.
     pub(crate) fn listens(&self) -> bool {
-        !matches!(self.machine, Machine::Initialize { .. }) || self.handover.is_some()
+        !matches!(self.machine, Machine::Initialize { handover_until: None, .. })
     }
 
     /// A resigned Active hears another: with a virtual MAC that was the frame that moved the switches, so
@@ -72,12 +74,13 @@ impl Router {
         if heard.priority.is_none() {
             return;
         }
-        if self.settings.virtual_mac {
+        let Machine::Initialize { handover_until, .. } = &mut self.machine else { return };
+        *handover_until = if self.settings.virtual_mac {
             // At once: each further frame from that MAC address would turn the switches back.
-            self.handover = None;
-        } else if let Some(handover) = &mut self.handover {
-            handover.until = handover.until.min(now + HANDOVER);
-        }
+            None
+        } else {
+            handover_until.map(|until| until.min(now + HANDOVER))
+        };
     }
 
     fn heard_as_backup(&mut self, now: Instant, heard: &Heard, mut backup: Backup) {
@@ -90,7 +93,7 @@ impl Router {
         };
         let own = self.effective_priority();
         if backup.lost_elsewhere || backup.crossed {
-            let lesser = priority < own || (priority == own && self.source.is_some_and(|source| heard.source < source));
+            let lesser = priority < own || (priority == own && heard.own.is_some_and(|own| heard.source < own));
             if lesser && !backup.crossed {
                 backup.down_at = backup.down_at + self.settings.interval.duration();
             }
@@ -146,7 +149,7 @@ impl Router {
             return None;
         };
         bump(&mut self.counters.dual_active);
-        if priority > own || (priority == own && self.source.is_some_and(|source| heard.source > source)) {
+        if priority > own || (priority == own && heard.own.is_some_and(|own| heard.source > own)) {
             self.adopt(heard.fit);
             let interval = if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
             self.say(Speak::Farewell);
@@ -158,7 +161,6 @@ impl Router {
         }
         let news = active.rival != Some(heard.source);
         active.rival = Some(heard.source);
-        active.rival_heard = now;
         self.answer(now, &mut active);
         self.machine = Machine::Active(active);
         news.then_some(EventKind::DualActive { rival: heard.source })
@@ -173,7 +175,7 @@ impl Router {
         let announcing = &self.settings.announcing;
         let used = active.answered.map_or(now, |answered| answered.max(now));
         let announces = active.rounds > 0 && active.cursor == 0 && active.paced_until.is_none();
-        if self.speak == Speak::Advertise && announces {
+        if matches!(self.speak, Speak::Advertise | Speak::AdvertiseAgain) && announces {
             // What is owed already answers this one too.
             return;
         }

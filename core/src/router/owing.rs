@@ -27,7 +27,6 @@ const fn spread(left: u8) -> Pause {
 impl Router {
     pub(super) fn say(&mut self, speak: Speak) {
         self.speak = speak;
-        self.second_form = false;
     }
 
     /// Nothing can be sent any more, not even a farewell: there is no source address.
@@ -43,20 +42,18 @@ impl Router {
     pub(crate) fn advertise(&mut self, now: Instant) -> Option<(Option<Priority>, Form)> {
         let priority = match self.speak {
             Speak::Nothing => return None,
-            Speak::Advertise | Speak::Farewell => Some(self.effective_priority()),
+            Speak::Advertise | Speak::AdvertiseAgain | Speak::Farewell => Some(self.effective_priority()),
             Speak::Resign => None,
         };
-        let mut both = false;
+        let again = self.speak == Speak::AdvertiseAgain;
+        let form = if again { other(self.form) } else { self.form };
+        self.say(Speak::Nothing);
         if let Machine::Active(active) = &mut self.machine {
             active.sent = Some(now);
             active.answers_zero = false;
-            both = active.both_forms;
-        }
-        let form = if self.second_form { other(self.form) } else { self.form };
-        if both && !self.second_form {
-            self.second_form = true;
-        } else {
-            self.say(Speak::Nothing);
+            if active.both_forms && !again {
+                self.say(Speak::AdvertiseAgain);
+            }
         }
         bump(&mut self.counters.advertisement_sent);
         if priority.is_none() {
@@ -69,7 +66,7 @@ impl Router {
         !self.wanted() && !matches!(self.held, Held::Nothing | Held::Releasing)
     }
 
-    pub(crate) fn release(&mut self) -> u32 {
+    pub(crate) fn release(&mut self) -> u16 {
         self.held = Held::Releasing;
         self.generation = self.generation.wrapping_add(1);
         self.generation
@@ -80,14 +77,14 @@ impl Router {
             && matches!(self.held, Held::Nothing | Held::Unsure | Held::Releasing)
     }
 
-    pub(crate) fn acquire(&mut self) -> u32 {
+    pub(crate) fn acquire(&mut self) -> u16 {
         self.held = Held::Acquiring;
         self.generation = self.generation.wrapping_add(1);
         self.generation
     }
 
     /// The port's report on an acquisition or a release; stale ones are ignored.
-    pub(crate) fn done(&mut self, now: Instant, generation: u32, success: bool) {
+    pub(crate) fn done(&mut self, now: Instant, generation: u16, success: bool) {
         if generation != self.generation {
             return;
         }
@@ -156,12 +153,16 @@ impl Router {
     }
 
     pub(crate) fn owes_retirement(&self) -> bool {
-        self.retiring && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
+        self.is_retiring() && self.is_at_rest()
     }
 
     /// Whether the port may end as far as this Virtual Router is concerned.
     pub(crate) fn is_idle(&self) -> bool {
-        self.stopped && self.held == Held::Nothing && self.handover.is_none() && self.speak == Speak::Nothing
+        self.is_stopped() && self.is_at_rest()
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.held == Held::Nothing && self.handover_until().is_none() && self.speak == Speak::Nothing
     }
 }
 

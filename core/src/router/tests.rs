@@ -17,7 +17,7 @@ fn router(version: Version, own: u8, centiseconds: u16) -> Router {
     settings.version = version;
     settings.priority = priority(own);
     settings.interval = Interval::from_centiseconds(centiseconds).unwrap();
-    Router::new(interfaces(1)[0], settings, Some(OWN), false)
+    Router::new(interfaces(1)[0], settings, true, false)
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn aligned_advertisements_come_an_interval_after_the_last_or_earlier() {
         let interval = router.settings.interval.duration();
         let now = Instant::from_micros(random.next() % 10_000_000_000);
         assert_eq!(router.after(now), now + interval);
-        let phase = random.below(256) as u8;
+        let phase = NonZeroU8::new(1 + random.below(255) as u8).unwrap();
         router.phase = Some(phase);
         let next = router.after(now);
         assert!(now < next && next <= now + interval, "{now:?} {next:?}");
-        let offset = interval.as_micros() * u64::from(phase) / 256;
+        let offset = interval.as_micros() * u64::from(phase.get()) / 256;
         let since = next.as_micros().checked_sub(offset);
         assert!(since.is_none_or(|since| since % interval.as_micros() == 0), "{next:?}");
     }
@@ -63,7 +63,9 @@ struct World {
     now: Instant,
     addresses: u16,
     /// Generations of what the port has not finished yet.
-    begun: Option<u32>,
+    begun: Option<u16>,
+    /// What trackers add to the priority.
+    weights: i32,
 }
 
 impl World {
@@ -78,11 +80,11 @@ impl World {
         router.settings.answer_lower = !random.once_in(4);
         router.settings.virtual_mac = random.once_in(2);
         router.settings.announcing.refresh = random.once_in(2).then(|| Duration::from_secs(2).into());
-        router.phase = random.once_in(2).then(|| random.below(256) as u8);
+        router.phase = NonZeroU8::new(random.below(256) as u8).filter(|_| random.once_in(2));
         if random.once_in(4) {
             router.held = Held::Acquired;
         }
-        Self { random, router, now: Instant::from_micros(7), addresses: 3, begun: None }
+        Self { random, router, now: Instant::from_micros(7), addresses: 3, begun: None, weights: 0 }
     }
 
     /// Time passes: mostly to the next deadline, sometimes far beyond it.
@@ -100,15 +102,18 @@ impl World {
 
     /// Anything that can happen, and the laws that hold for all of it.
     fn input(&mut self) {
-        let before = (self.router.state(), self.adver_at(), self.router.last_event);
+        let before = (self.router.state(), self.adver_at(), self.router.last_transition());
         let (now, router, random) = (self.now, &mut self.router, &mut self.random);
         let mut heard = None;
         let event = match random.below(16) {
             0 => router.start(now, now + Duration::from_secs(random.below(2) as u64), Reason::LinkUp),
             1 => router.stop(now, Reason::LinkDown, random.once_in(2)),
-            2 => router.track(now, random.below(11) as i32 - 5, 0),
-            3 if router.faults == 0 => router.track(now, 0, 1),
-            3 => router.track(now, 0, -1).or(router.start(now, now, Reason::TrackerUp)),
+            2 => {
+                self.weights += random.below(11) as i32 - 5;
+                router.track(now, self.weights, router.faulty)
+            }
+            3 if !router.faulty => router.track(now, self.weights, true),
+            3 => router.track(now, self.weights, false).or(router.start(now, now, Reason::TrackerUp)),
             4 => {
                 let mut settings = router.settings;
                 settings.priority = priority([1, 100, 254, 255][random.below(4)]);
@@ -134,6 +139,7 @@ impl World {
             _ => {
                 let advertisement = Heard {
                     source: IpAddr::V4(Ipv4Addr::new(192, 0, 2, random.below(9) as u8)),
+                    own: Some(OWN),
                     priority: Priority::new([0, 1, 99, 100, 101, 254, 255][random.below(7)]),
                     interval: Interval::from_centiseconds([1, 10, 100][random.below(3)]).unwrap(),
                     fit: [Fit::Plain, Fit::PseudoHeader, Fit::Both][random.below(3)],
@@ -173,12 +179,12 @@ impl World {
         match event {
             Some(EventKind::Transition { from, to, reason }) => {
                 assert_eq!((from, to), (before, after));
-                assert_eq!(self.router.last_event, Some((self.now, from, to, reason)));
+                assert_eq!(self.router.last_transition(), Some((self.now, from, to, reason)));
                 assert_ne!(from, to);
             }
             _ => {
                 assert_eq!(before, after);
-                assert_eq!(self.router.last_event, last);
+                assert_eq!(self.router.last_transition(), last);
             }
         }
     }
@@ -190,7 +196,7 @@ impl World {
             if self.router.deadline().is_none_or(|at| at > self.now) {
                 break;
             }
-            let before = (self.router.state(), self.router.last_event);
+            let before = (self.router.state(), self.router.last_transition());
             let event = self.router.expire(self.now);
             self.check_event(before.0, before.1, event);
         }

@@ -69,7 +69,7 @@ fn beside_the_model<S: Storage>(seed: u64) -> usize {
         let known = known.map(|(index, _)| *index);
         let (addresses, excluded) = (addresses(&mut random, 0), addresses(&mut random, 1));
         match known {
-            None => match table.insert(Router::new(interface, settings(vrid), None, false), &addresses, &excluded) {
+            None => match table.insert(Router::new(interface, settings(vrid), false, false), &addresses, &excluded) {
                 Ok(index) => {
                     let id = table.id(index);
                     let entry = Entry { id, interface, vrid, addresses, excluded };
@@ -125,8 +125,8 @@ fn other_addresses_need_no_room_beside_the_old_ones() {
     let interface = interfaces(1)[0];
     let mut table = Routers::<Fixed<2, 4, 0, 0>>::new();
     let address = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
-    let first = table.insert(Router::new(interface, settings(1), None, false), &[address(1), address(2)], &[]);
-    let second = table.insert(Router::new(interface, settings(2), None, false), &[address(3)], &[address(4)]);
+    let first = table.insert(Router::new(interface, settings(1), false, false), &[address(1), address(2)], &[]);
+    let second = table.insert(Router::new(interface, settings(2), false, false), &[address(3)], &[address(4)]);
     assert_eq!((first, second), (Ok(0), Ok(1)));
     assert_eq!(table.set_addresses(0, &[address(5)], &[address(6)]), Ok(true));
     assert_eq!(table.set_addresses(0, &[address(5)], &[address(6)]), Ok(false));
@@ -142,10 +142,10 @@ fn a_router_that_is_being_removed_gives_way_to_a_new_one() {
     let interface = interfaces(1)[0];
     let mut table = Routers::<Heap>::new();
     let vrid = Vrid::new(1).unwrap();
-    let old = table.insert(Router::new(interface, settings(1), None, false), &[], &[]).unwrap();
-    table.get_mut(old).unwrap().retiring = true;
+    let old = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
+    table.get_mut(old).unwrap().set_retiring();
     assert_eq!(table.find(interface, Family::V4, vrid), Some(old));
-    let new = table.insert(Router::new(interface, settings(1), None, false), &[], &[]).unwrap();
+    let new = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
     assert_eq!(table.find(interface, Family::V4, vrid), Some(new));
     table.remove(old);
     assert_eq!(table.find(interface, Family::V4, vrid), Some(new));
@@ -157,7 +157,7 @@ fn a_place_is_used_again_under_another_id() {
     let mut table = Routers::<Heap>::new();
     let mut ids = Vec::new();
     for _ in 0..100 {
-        let index = table.insert(Router::new(interface, settings(1), None, false), &[], &[]).unwrap();
+        let index = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
         assert_eq!(index, 0);
         let id = table.id(index);
         assert!(!ids.contains(&id));
@@ -172,7 +172,7 @@ fn a_place_whose_ids_are_used_up_is_not_used_again() {
     let interface = interfaces(1)[0];
     let mut table = Routers::<Heap>::new();
     let mut insert = |epoch: Option<u32>| {
-        let index = table.insert(Router::new(interface, settings(1), None, false), &[], &[]).unwrap();
+        let index = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
         table.slots[index].epoch = epoch.unwrap_or(table.slots[index].epoch);
         let id = table.id(index);
         table.remove(index);
@@ -196,7 +196,7 @@ fn the_list_of_an_interface_holds_what_was_linked() {
         let mut first = END;
         let mut model = Vec::new();
         for vrid in 1..=20 {
-            table.insert(Router::new(interface, settings(vrid), None, false), &[], &[]).unwrap();
+            table.insert(Router::new(interface, settings(vrid), false, false), &[], &[]).unwrap();
         }
         for _ in 0..200 {
             let index = random.below(20);
@@ -225,7 +225,7 @@ fn the_buckets_hold_few_each() {
         let mut table = Routers::<Heap>::new();
         for interface in interfaces(count) {
             for vrid in 1..=vrids {
-                let router = Router::new(interface, settings(vrid), None, false);
+                let router = Router::new(interface, settings(vrid), false, false);
                 table.insert(router, &[], &[]).unwrap();
             }
         }
