@@ -231,7 +231,8 @@ pub enum Action {
     },
     /// Tell whoever wants to know.
     Notify(Event),
-    /// The removed Virtual Router holds nothing any more, and its id is void.
+    /// The removed Virtual Router holds nothing any more, and its id is void. [`Agent::last_retired`] says where it
+    /// spoke.
     Retired(RouterId),
 }
 
@@ -311,6 +312,8 @@ pub struct Agent<S: Storage> {
     stopping: bool,
     /// Virtual Routers that are not idle, see [`Agent::is_idle`].
     busy: usize,
+    /// Where the last one that has retired spoke.
+    last_retired: Option<(InterfaceId, IpAddr)>,
 }
 
 impl<S: Storage> Default for Agent<S> {
@@ -334,6 +337,7 @@ impl<S: Storage> Agent<S> {
             start_at: Instant::default(),
             stopping: false,
             busy: 0,
+            last_retired: None,
         }
     }
 

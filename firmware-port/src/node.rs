@@ -12,7 +12,7 @@ use core::net::IpAddr;
 
 use heapless::Vec;
 use steadfast_core::agent::{AddError, Agent, GroupId, InterfaceId, Link, Presence, RouterConfig, RouterId, TrackerId};
-use steadfast_core::storage::{Storage, Table};
+use steadfast_core::storage::Storage;
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, MacAddr, Vrid};
 use steadfast_core::wire::Full;
@@ -39,21 +39,10 @@ struct Port {
     v6: Membership,
 }
 
-/// What the hardware was told for a Virtual Router, so that it can be taken back when the agent knows it no more.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Place {
-    interface: InterfaceId,
-    group: IpAddr,
-}
-
 /// Virtual Routers on up to `I` interfaces, as Ethernet frames. See the [crate's walk through it](crate).
 pub struct Node<S: Storage, const I: usize> {
     pub(crate) agent: Agent<S>,
     ports: Vec<Port, I>,
-    /// By the place of the Virtual Router in the agent's table.
-    places: S::Routers<Option<Place>>,
-    /// The groups of a Virtual Router that was added have not been joined yet.
-    unsettled: bool,
     answers: Vec<Answer, ANSWERS>,
     /// What each tracker looks at.
     pub(crate) watches: S::Trackers<(TrackerId, Watch)>,
@@ -74,8 +63,6 @@ impl<S: Storage, const I: usize> Node<S, I> {
         Self {
             agent: Agent::new(),
             ports: Vec::new(),
-            places: Default::default(),
-            unsettled: false,
             answers: Vec::new(),
             watches: Default::default(),
             groups: Default::default(),
@@ -119,11 +106,7 @@ impl<S: Storage, const I: usize> Node<S, I> {
         let mut config = *config;
         config.settings.virtual_mac = true;
         let id = self.agent.add(now, &config, false)?;
-        while self.places.len() <= id.index() {
-            // As long as the agent's own table, so there is room.
-            self.places.push(None)?;
-        }
-        self.unsettled = true;
+        self.unsettle(config.interface, config.settings.group);
         Ok(id)
     }
 
@@ -142,11 +125,17 @@ impl<S: Storage, const I: usize> Node<S, I> {
     ) -> Result<(), AddError> {
         let mut config = *config;
         config.settings.virtual_mac = true;
+        let before = self.agent.view(id).map(|view| view.settings.group);
         self.tell_addresses(id, false, hardware);
         let result = self.agent.reconfigure(now, id, &config);
         // What stays, and what is new, is put on: at once what was there, by the agent's asking what was not.
         self.tell_addresses(id, true, hardware);
-        self.unsettled = true;
+        if result.is_ok()
+            && let Some(before) = before.filter(|before| *before != config.settings.group)
+        {
+            self.unsettle(config.interface, config.settings.group);
+            self.leave(config.interface, before, hardware);
+        }
         result
     }
 
@@ -206,10 +195,7 @@ impl<S: Storage, const I: usize> Node<S, I> {
     /// after `now` means at once. `now` was read before the receive queue was drained, so that no deadline fires
     /// ahead of a frame that came before it.
     pub fn poll(&mut self, now: Instant, hardware: &mut impl NetworkHardware) -> Option<Instant> {
-        if self.unsettled {
-            self.unsettled = false;
-            self.settle(now, hardware);
-        }
+        self.settle(now, hardware);
         self.act(now, hardware);
         self.answer(hardware);
         self.report(now, hardware);

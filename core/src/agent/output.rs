@@ -97,7 +97,9 @@ impl<S: Storage> Agent<S> {
     }
 
     fn retire(&mut self, index: usize) {
-        let Some(interface) = self.routers.get(index).map(|router| router.interface) else { return };
+        let Some(router) = self.routers.get(index) else { return };
+        let interface = router.interface;
+        self.last_retired = Some((interface, router.settings.group));
         self.unlink(interface, index);
         self.deadlines.set(index, None);
         self.owed.set(index, false, None);

@@ -169,6 +169,12 @@ impl<S: Storage> Agent<S> {
         })
     }
 
+    /// The interface and the group of the Virtual Router that [`Action::Retired`](crate::agent::Action::Retired) named
+    /// last, for who has joined that group for it.
+    pub const fn last_retired(&self) -> Option<(InterfaceId, IpAddr)> {
+        self.last_retired
+    }
+
     /// All Virtual Routers, by their place in the agent's table.
     pub fn routers(&self) -> impl Iterator<Item = RouterId> + '_ {
         (0..self.routers.len()).filter(|index| self.routers.get(*index).is_some()).map(|index| self.routers.id(index))

@@ -42,7 +42,7 @@ impl<S: Storage, const I: usize> Node<S, I> {
                 }
                 Some(Action::Announce { router, address }) => self.announce(router, address, hardware),
                 Some(Action::Notify(event)) => hardware.notify(&event),
-                Some(Action::Retired(router)) => self.retire(router, hardware),
+                Some(Action::Retired(_)) => self.retire(hardware),
             }
         }
     }

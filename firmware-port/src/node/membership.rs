@@ -10,7 +10,7 @@ use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, MacAddr};
 use steadfast_core::wire::ndisc::solicited_node;
 
-use super::{Node, Place, Port};
+use super::{Node, Port};
 use crate::hardware::NetworkHardware;
 use crate::multicast::{self, ALL_NODES, ALL_SYSTEMS, Message, Query};
 
@@ -35,11 +35,13 @@ pub(super) struct Membership {
     asked: bool,
     /// Until when a querier of IGMPv2 or MLDv1 is about.
     older_until: Option<Instant>,
+    /// The groups of Virtual Routers that were added have not been joined yet.
+    unsettled: bool,
 }
 
 impl Membership {
     pub(super) const fn new() -> Self {
-        Self { due: None, reported: 0, rounds: 0, asked: false, older_until: None }
+        Self { due: None, reported: 0, rounds: 0, asked: false, older_until: None, unsettled: false }
     }
 
     pub(super) const fn due(&self) -> Option<Instant> {
@@ -56,7 +58,7 @@ impl Membership {
 
     /// The link is down.
     pub(super) const fn stop(&mut self) {
-        *self = Self::new();
+        *self = Self { unsettled: self.unsettled, ..Self::new() };
     }
 
     /// A query was heard. What is due anyway, and soon enough, is the answer.
@@ -87,41 +89,47 @@ fn delay(within: Duration, station: MacAddr) -> Duration {
 }
 
 impl<S: Storage, const I: usize> Node<S, I> {
+    /// A group is to be joined at the next opportunity.
+    pub(super) fn unsettle(&mut self, interface: InterfaceId, group: IpAddr) {
+        if let Some(port) = self.ports.get_mut(interface.index()) {
+            port.membership(Family::of(&group)).unsettled = true;
+        }
+    }
+
     /// Joins the groups of the Virtual Routers that were added or configured anew.
     pub(super) fn settle(&mut self, now: Instant, hardware: &mut impl NetworkHardware) {
-        for index in 0..self.places.len() {
-            let Some(id) = self.agent.routers().find(|id| id.index() == index) else { continue };
-            let Some(view) = self.agent.view(id) else { continue };
-            let place = Place { interface: view.interface, group: view.settings.group };
-            let Some(slot) = self.places.get_mut(index) else { continue };
-            let before = slot.replace(place);
-            if before == Some(place) {
-                continue;
+        for index in 0..self.ports.len() {
+            for family in [Family::V4, Family::V6] {
+                let Some(port) = self.ports.get_mut(index) else { continue };
+                let interface = port.interface;
+                if !core::mem::take(&mut port.membership(family).unsettled) {
+                    continue;
+                }
+                let queries = match family {
+                    Family::V4 => ALL_SYSTEMS.into(),
+                    Family::V6 => ALL_NODES.into(),
+                };
+                Self::hear_group(interface, queries, true, hardware);
+                let groups = self.agent.present(interface).map(|presence| presence.settings.group);
+                for group in groups.filter(|group| Family::of(group) == family) {
+                    Self::hear_group(interface, group, true, hardware);
+                }
+                self.rejoin(now, interface, family);
             }
-            if let Some(before) = before {
-                self.leave(before, hardware);
-            }
-            let queries = match place.group {
-                IpAddr::V4(_) => ALL_SYSTEMS.into(),
-                IpAddr::V6(_) => ALL_NODES.into(),
-            };
-            Self::hear_group(place.interface, queries, true, hardware);
-            Self::hear_group(place.interface, place.group, true, hardware);
-            self.rejoin(now, place.interface, Family::of(&place.group));
         }
     }
 
     /// The agent has forgotten a Virtual Router.
-    pub(super) fn retire(&mut self, router: RouterId, hardware: &mut impl NetworkHardware) {
-        if let Some(place) = self.places.get_mut(router.index()).and_then(Option::take) {
-            self.leave(place, hardware);
+    pub(super) fn retire(&mut self, hardware: &mut impl NetworkHardware) {
+        if let Some((interface, group)) = self.agent.last_retired() {
+            self.leave(interface, group, hardware);
         }
     }
 
-    /// Leaves a group, unless another Virtual Router needs it.
-    fn leave(&mut self, place: Place, hardware: &mut impl NetworkHardware) {
-        if !self.places.iter().flatten().any(|other| *other == place) {
-            self.leave_group(place.interface, place.group, hardware);
+    /// Leaves the group of a Virtual Router, unless another needs it.
+    pub(super) fn leave(&mut self, interface: InterfaceId, group: IpAddr, hardware: &mut impl NetworkHardware) {
+        if !self.agent.present(interface).any(|other| other.settings.group == group) {
+            self.leave_group(interface, group, hardware);
         }
     }
 
