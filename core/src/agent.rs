@@ -565,7 +565,7 @@ impl<S: Storage> Agent<S> {
         };
         self.owed.set(index, router.owes_advertisement(), other);
         let idle = router.is_idle();
-        if core::mem::replace(&mut router.idle, idle) != idle {
+        if core::mem::replace(&mut router.note.idle, idle) != idle {
             self.busy = if idle { self.busy.saturating_sub(1) } else { self.busy.saturating_add(1) };
         }
     }

@@ -16,7 +16,7 @@ use core::net::IpAddr;
 use core::num::NonZeroU8;
 
 use crate::agent::groups::Membership;
-use crate::agent::table::Range;
+use crate::agent::table::Note;
 use crate::agent::{EventKind, InterfaceId, Reason, State};
 use crate::counters::{RouterCounters, bump};
 use crate::time::{Duration, Instant};
@@ -136,10 +136,8 @@ pub(crate) struct Router {
     pub(crate) interface: InterfaceId,
     pub(crate) settings: Settings,
     pub(crate) counters: RouterCounters,
-    /// Where the agent has its addresses; here, because beside it there it would take more memory.
-    pub(crate) range: Range,
-    /// It was idle when the agent looked at it last, see [`Router::is_idle`].
-    pub(crate) idle: bool,
+    /// The agent's, here because it takes more memory beside it.
+    pub(crate) note: Note,
     /// Whether there is an address to send Advertisements from.
     pub(crate) has_source: bool,
     /// When it last changed its state, from what, and why.
@@ -178,8 +176,7 @@ impl Router {
             interface,
             settings,
             counters: RouterCounters::default(),
-            range: Range::default(),
-            idle: false,
+            note: Note::default(),
             has_source,
             moved_at: None,
             moved_from: State::Initialize,

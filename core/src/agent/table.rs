@@ -27,14 +27,17 @@ struct Slot {
     interface_next: u16,
 }
 
-/// Where the addresses of a Virtual Router are in the slab.
+/// What the agent notes of a Virtual Router.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Range {
+pub(crate) struct Note {
+    /// Where its addresses start in the slab.
     start: u16,
     /// How many there are in all.
     total: u16,
     /// How many of them are advertised, 255 at most.
     advertised: u8,
+    /// It was idle when it was looked at last, see [`Router::is_idle`].
+    pub(crate) idle: bool,
 }
 
 pub(crate) struct Routers<S: Storage> {
@@ -102,7 +105,7 @@ impl<S: Storage> Routers<S> {
     ) -> Result<usize, AddError> {
         let start = self.addresses_used;
         self.reserve(start, addresses, excluded)?;
-        router.range = Range::new(start, addresses, excluded);
+        router.note.set(start, addresses, excluded);
         let slot = Slot { router: Some(router), epoch: 0, next: END, interface_next: END };
         let index = usize::from(self.free);
         let index = if let Some(reused) = self.slots.get_mut(index) {
@@ -250,24 +253,24 @@ impl<S: Storage> Routers<S> {
 
     /// The advertised addresses.
     pub(crate) fn advertised(&self, index: usize) -> &[IpAddr] {
-        let range = self.range(index);
-        let start = usize::from(range.start);
-        self.addresses.get(start..start.saturating_add(usize::from(range.advertised))).unwrap_or(&[])
+        let note = self.note(index);
+        let start = usize::from(note.start);
+        self.addresses.get(start..start.saturating_add(usize::from(note.advertised))).unwrap_or(&[])
     }
 
     /// All addresses, the advertised ones first.
     pub(crate) fn addresses(&self, index: usize) -> &[IpAddr] {
-        let range = self.range(index);
-        let start = usize::from(range.start);
-        self.addresses.get(start..start.saturating_add(usize::from(range.total))).unwrap_or(&[])
+        let note = self.note(index);
+        let start = usize::from(note.start);
+        self.addresses.get(start..start.saturating_add(usize::from(note.total))).unwrap_or(&[])
     }
 
     pub(crate) fn address_count(&self, index: usize) -> u16 {
-        self.range(index).total
+        self.note(index).total
     }
 
-    fn range(&self, index: usize) -> Range {
-        self.get(index).map_or_else(Range::default, |router| router.range)
+    fn note(&self, index: usize) -> Note {
+        self.get(index).map_or_else(Note::default, |router| router.note)
     }
 
     /// Gives a router other addresses; whether that changed anything.
@@ -286,7 +289,7 @@ impl<S: Storage> Routers<S> {
         self.reserve(start, addresses, excluded)?;
         self.write(start, addresses, excluded);
         if let Some(router) = self.get_mut(index) {
-            router.range = Range::new(start, addresses, excluded);
+            router.note.set(start, addresses, excluded);
         }
         Ok(true)
     }
@@ -314,7 +317,7 @@ impl<S: Storage> Routers<S> {
 
     /// Moves a router's addresses behind those of all others; where they start then.
     fn move_to_end(&mut self, index: usize) -> usize {
-        let Range { start, total, .. } = self.range(index);
+        let Note { start, total, .. } = self.note(index);
         let end = self.addresses_used.saturating_sub(usize::from(total));
         // Both parts turned around, and all of it turned around again: the parts have changed places.
         if let Some(range) = self.addresses.get_mut(usize::from(start)..self.addresses_used)
@@ -325,21 +328,22 @@ impl<S: Storage> Routers<S> {
             turn_around(range);
         }
         for router in self.slots.iter_mut().filter_map(|slot| slot.router.as_mut()) {
-            if router.range.start > start {
-                router.range.start = router.range.start.saturating_sub(total);
+            if router.note.start > start {
+                router.note.start = router.note.start.saturating_sub(total);
             }
         }
         if let Some(router) = self.get_mut(index) {
-            router.range.start = end as u16;
+            router.note.start = end as u16;
         }
         end
     }
 }
 
-impl Range {
-    fn new(start: usize, addresses: &[IpAddr], excluded: &[IpAddr]) -> Self {
-        let total = addresses.len().saturating_add(excluded.len());
-        Self { start: start as u16, total: total as u16, advertised: addresses.len() as u8 }
+impl Note {
+    fn set(&mut self, start: usize, addresses: &[IpAddr], excluded: &[IpAddr]) {
+        self.start = start as u16;
+        self.total = addresses.len().saturating_add(excluded.len()) as u16;
+        self.advertised = addresses.len() as u8;
     }
 }
 
