@@ -157,12 +157,11 @@ impl<'a> SyncGroups<'a> {
 pub fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<&'static str> {
     let word = statement.keyword;
     let Some(keyword) = keywords::find(vocabulary, word.text) else {
-        // Lines for one of several machines, definitions, sequences and other files may stand anywhere.
-        let anywhere = word.text.starts_with(['@', '$', '~'])
-            || word.text.starts_with("include") && keywords::find(Vocabulary::File, word.text).is_some();
-        // A build that knows only what it acts upon cannot tell what else it is.
-        let strange = !cfg!(feature = "all-keywords") && keywords::nearest(vocabulary, word.text).is_none();
-        if anywhere || strange {
+        // A build that knows only what it acts upon cannot tell what else it is. A port that reads definitions, sequences
+        // and lines for one of several machines has put something in their place, if they mean anything.
+        let anywhere = word.text.starts_with(['@', '$', '~']) || word.text.starts_with("include");
+        let strange = anywhere || keywords::nearest(vocabulary, word.text).is_none();
+        if !cfg!(feature = "all-keywords") && strange {
             log.warning(word.place, Message::NotYet { keyword: word.text });
         } else {
             log.warning(word.place, Message::UnknownKeyword { word: word.text, vocabulary });

@@ -2,6 +2,7 @@
 //! JSON, and the exit status they make. What is wrong in the text itself is found by the core's grammar,
 //! what only a whole plan shows by [`crate::plan`].
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -29,7 +30,7 @@ pub const MOST_FINDINGS: usize = 1000;
 const SCHEMA: u32 = 1;
 
 /// One thing to say about a file. Displayed as `file:line:column: severity: message`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Finding {
     /// The file's path as it was given.
     pub file: String,
@@ -79,18 +80,32 @@ pub struct Findings {
     lines: Lines,
     /// With the place in the whole text, by which they are sorted.
     list: Vec<(Place, Finding)>,
+    /// The findings of a text into which something was put.
+    once: HashSet<Finding>,
     /// What is to be said about the machine, not about the file.
     live: Vec<Remark>,
     notices: u64,
     warnings: u64,
     errors: u64,
+    /// How many of the warnings are about what only keepalived has.
+    lacking: u64,
 }
 
 impl Findings {
     /// No findings yet about `file`.
     pub fn new(file: &Path) -> Self {
         let file = file.display().to_string();
-        Self { file, lines: Lines::default(), list: Vec::new(), live: Vec::new(), notices: 0, warnings: 0, errors: 0 }
+        Self {
+            file,
+            lines: Lines::default(),
+            list: Vec::new(),
+            once: HashSet::new(),
+            live: Vec::new(),
+            notices: 0,
+            warnings: 0,
+            errors: 0,
+            lacking: 0,
+        }
     }
 
     /// Tells where the lines of the text come from: from now on, places are those of the text.
@@ -102,7 +117,7 @@ impl Findings {
     pub(crate) fn name_of(&self, place: Place) -> String {
         match self.lines.origin(place) {
             (Some(file), place) => format!("{file}:{place}"),
-            (None, place) if self.lines == Lines::default() => place.to_string(),
+            (None, place) if !self.lines.are_included() => place.to_string(),
             (None, place) => format!("{}:{place}", self.file),
         }
     }
@@ -110,6 +125,9 @@ impl Findings {
     /// Adds what the core's grammar says.
     pub fn add(&mut self, diagnostic: Diagnostic<'_>) {
         let Diagnostic { place, severity, message } = diagnostic;
+        if severity == Severity::Warning && matches!(message, Message::NotYet { .. }) {
+            self.lacking += 1;
+        }
         if let Message::DuplicateRouter { other, place: other_place } = message {
             let (other, at) = (Short(other), self.name_of(other_place));
             let message =
@@ -140,13 +158,35 @@ impl Findings {
     }
 
     fn push(&mut self, place: Place, severity: Severity, message: impl FnOnce() -> String) {
+        if self.lines.are_expanded() {
+            return self.push_once(place, severity, message());
+        }
         let count = self.counter(severity);
         *count += 1;
         if *count <= MOST_FINDINGS as u64 {
-            let (file, Place { line, column }) = self.lines.origin(place);
-            let file = file.unwrap_or(&self.file).to_owned();
-            self.list.push((place, Finding { file, line, column, severity, message: message() }));
+            let finding = self.finding(place, severity, message());
+            self.list.push((place, finding));
         }
+    }
+
+    /// The same where what somebody wrote once may be read many times.
+    fn push_once(&mut self, place: Place, severity: Severity, message: String) {
+        let finding = self.finding(place, severity, message);
+        if self.once.contains(&finding) {
+            return;
+        }
+        let count = self.counter(severity);
+        *count += 1;
+        if *count <= MOST_FINDINGS as u64 {
+            self.once.insert(finding.clone());
+            self.list.push((place, finding));
+        }
+    }
+
+    fn finding(&self, place: Place, severity: Severity, message: String) -> Finding {
+        let (file, Place { line, column }) = self.lines.origin(place);
+        let file = file.unwrap_or(&self.file).to_owned();
+        Finding { file, line, column, severity, message }
     }
 
     /// The findings that were kept, in the order of the text.
@@ -163,6 +203,12 @@ impl Findings {
             Severity::Warning => self.warnings,
             Severity::Error => self.errors,
         }
+    }
+
+    /// Whether something is wrong with the file itself: an error, or a warning of more than that only keepalived has
+    /// what it asks for.
+    pub fn has_mistakes(&self) -> bool {
+        self.errors > 0 || self.warnings > self.lacking
     }
 
     /// Whether there is an error.
@@ -253,7 +299,7 @@ struct LiveFinding<'a> {
 /// # Errors
 /// Those of `out`; a file that cannot be read is a finding.
 pub fn run(file: &Path, options: &CheckOptions, out: &mut impl Write) -> io::Result<u8> {
-    let plan::Loaded { plan, mut findings } = plan::load(file);
+    let plan::Loaded { plan, mut findings } = plan::load_as(file, &options.reading);
     if options.live
         && let Some(plan) = plan
     {

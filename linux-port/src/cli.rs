@@ -2,6 +2,7 @@
 //! arguments; doing what it says is in `main.rs` and the modules that it calls.
 
 mod help;
+pub mod keepalived;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,6 +15,7 @@ use log::LevelFilter;
 use crate::control;
 use crate::control::command::{Action, ServerCommand};
 use crate::lvs::plan::RealServerRole;
+use crate::plan::Reading;
 
 /// The configuration files that are looked for, in this order, without `--config`.
 pub const CONFIG_PATHS: [&str; 2] = ["/etc/steadfast/steadfast.conf", "/etc/keepalived/keepalived.conf"];
@@ -54,6 +56,8 @@ pub enum Command {
     Server(ServerOptions),
     /// `real-server`: hold virtual addresses without telling the LAN.
     RealServer(RealServerOptions),
+    /// `keywords`: all keywords, as a table.
+    Keywords,
     /// `demo`: two agents on a LAN of their own.
     Demo,
     /// `--help`, anywhere: print this.
@@ -71,6 +75,8 @@ pub struct RunOptions {
     pub control: PathBuf,
     /// The least important lines that are logged.
     pub log_level: LevelFilter,
+    /// How the file is read.
+    pub reading: Reading,
 }
 
 /// The options of `check`.
@@ -78,6 +84,8 @@ pub struct RunOptions {
 pub struct CheckOptions {
     /// The configuration file; `None`: see [`find_config`].
     pub config: Option<PathBuf>,
+    /// How it is read.
+    pub reading: Reading,
     /// Warnings count as errors.
     pub strict: bool,
     /// Findings as JSON.
@@ -156,6 +164,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Some("reload") => reload(parser),
             Some("server") => server(parser),
             Some("real-server") => real_server(parser),
+            Some("keywords") => keywords(parser),
             Some("demo") => demo(parser),
             Some("help") => Ok(Command::Help(help::MAIN)),
             _ => Err(UsageError(format!("there is no command {word:?}"))),
@@ -167,10 +176,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
 }
 
 fn run(mut parser: Parser) -> Result<Command, UsageError> {
-    let mut options = RunOptions { config: None, control: control::DEFAULT_PATH.into(), log_level: LevelFilter::Info };
+    let mut options = RunOptions {
+        config: None,
+        control: control::DEFAULT_PATH.into(),
+        log_level: LevelFilter::Info,
+        reading: Reading::default(),
+    };
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('c') | Arg::Long("config") => options.config = Some(parser.value()?.into()),
+            Arg::Long("config-id") => options.reading.config_id = Some(parser.value()?.string()?),
             Arg::Long("control") => options.control = parser.value()?.into(),
             Arg::Long("log-level") => options.log_level = level(&parser.value()?)?,
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::RUN)),
@@ -181,10 +196,13 @@ fn run(mut parser: Parser) -> Result<Command, UsageError> {
 }
 
 fn check(mut parser: Parser) -> Result<Command, UsageError> {
-    let mut options = CheckOptions { config: None, strict: false, json: false, live: false };
+    let mut options =
+        CheckOptions { config: None, reading: Reading::default(), strict: false, json: false, live: false };
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Short('c') | Arg::Long("config") => options.config = Some(parser.value()?.into()),
+            Arg::Long("config-id") => options.reading.config_id = Some(parser.value()?.string()?),
+            Arg::Value(file) if options.config.is_none() => options.config = Some(file.into()),
             Arg::Long("strict") => options.strict = true,
             Arg::Long("live") => options.live = true,
             Arg::Long("json") => options.json = true,
@@ -321,6 +339,18 @@ fn real_server(mut parser: Parser) -> Result<Command, UsageError> {
     Ok(Command::RealServer(options))
 }
 
+fn keywords(mut parser: Parser) -> Result<Command, UsageError> {
+    while let Some(argument) = parser.next()? {
+        match argument {
+            // The only form there is.
+            Arg::Long("markdown") => {}
+            Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::KEYWORDS)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Keywords)
+}
+
 fn demo(mut parser: Parser) -> Result<Command, UsageError> {
     match parser.next()? {
         None => Ok(Command::Demo),
@@ -358,23 +388,35 @@ mod tests {
 
     #[test]
     fn run_has_defaults() {
-        let options =
-            RunOptions { config: None, control: "/run/steadfast/control.sock".into(), log_level: LevelFilter::Info };
+        let options = RunOptions {
+            config: None,
+            control: "/run/steadfast/control.sock".into(),
+            log_level: LevelFilter::Info,
+            reading: Reading::default(),
+        };
         assert_eq!(parsed("run"), Ok(Command::Run(options)));
     }
 
     #[test]
     fn options_are_taken_in_every_usual_spelling() {
-        let options = RunOptions { config: Some("/a".into()), control: "/b".into(), log_level: LevelFilter::Debug };
+        let reading = Reading { config_id: Some("main".into()), ..Reading::default() };
+        let options = RunOptions {
+            config: Some("/a".into()),
+            control: "/b".into(),
+            log_level: LevelFilter::Debug,
+            reading: reading.clone(),
+        };
         for line in [
-            "run --config /a --control /b --log-level debug",
-            "run -c /a --control=/b --log-level=DEBUG",
-            "run -c/a --log-level debug --control /b",
+            "run --config /a --control /b --log-level debug --config-id main",
+            "run -c /a --control=/b --config-id=main --log-level=DEBUG",
+            "run --config-id main -c/a --log-level debug --control /b",
         ] {
             assert_eq!(parsed(line), Ok(Command::Run(options.clone())), "{line}");
         }
-        let options = CheckOptions { config: Some("/a".into()), strict: true, json: true, live: true };
-        assert_eq!(parsed("check --json --live --strict --config=/a"), Ok(Command::Check(options)));
+        let options = CheckOptions { config: Some("/a".into()), reading, strict: true, json: true, live: true };
+        let line = "check --json --live --strict --config=/a --config-id main";
+        assert_eq!(parsed(line), Ok(Command::Check(options.clone())));
+        assert_eq!(parsed("check /a --json --live --strict --config-id=main"), Ok(Command::Check(options)));
         let options = StatusOptions { control: "/b".into(), json: true };
         assert_eq!(parsed("status --json --control /b"), Ok(Command::Status(options)));
         let counters = |router: Option<&str>| {
@@ -406,6 +448,7 @@ mod tests {
         };
         let line = "real-server --vip 192.0.2.1 --vip=2001:db8::1 --vip 192.0.2.1 --state /c";
         assert_eq!(parsed(line), Ok(Command::RealServer(options)));
+        assert_eq!(parsed("keywords --markdown"), Ok(Command::Keywords));
         assert_eq!(parsed("demo"), Ok(Command::Demo));
         assert_eq!(parsed("--version"), Ok(Command::Version));
     }
@@ -413,7 +456,9 @@ mod tests {
     #[test]
     fn every_command_has_its_help() {
         assert_eq!(parsed("--help"), Ok(Command::Help(help::MAIN)));
-        for command in ["run", "check", "status", "counters", "explain", "reload", "server", "real-server", "demo"] {
+        for command in
+            ["run", "check", "status", "counters", "explain", "reload", "server", "real-server", "keywords", "demo"]
+        {
             let Ok(Command::Help(text)) = parsed(&format!("{command} --help")) else {
                 panic!("{command} has no help");
             };

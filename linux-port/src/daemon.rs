@@ -19,7 +19,6 @@ mod watch;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use log::{error, info, warn};
@@ -29,7 +28,8 @@ use steadfast_core::time::{Duration, Instant};
 
 use crate::cli::{self, RunOptions};
 use crate::control::{Answer, Control, Explained, Verb};
-use crate::logging;
+use crate::keepalived::dump::Dumps;
+use crate::logging::{self, Target};
 use crate::netlink::Monitor;
 use crate::plan;
 use crate::socket::ReceiveQueue;
@@ -38,13 +38,16 @@ use crate::storage::Heap;
 use crate::sys::clock;
 use crate::sys::poll::PollSet;
 use crate::sys::process;
-use crate::sys::signal::{Signal, Signals};
+use crate::sys::signal::{Dump, Signal, Signals};
 use crate::timestamp::Timestamp;
 
 use groups::SyncGroups;
 use links::VirtualLinks;
 use port::LinuxPort;
 use reload::Reloads;
+
+/// Exit status when it could not start or had to give up.
+const EXIT_FAILURE: u8 = 1;
 
 /// Exit status when the configuration has nothing that can be run.
 const EXIT_CONFIG: u8 = 2;
@@ -68,24 +71,41 @@ const fn punctual(left: Duration) -> Duration {
     if left.as_micros() < 200_000 { left } else { Duration::from_micros(left.as_micros() - left.as_micros() / 512) }
 }
 
-/// Runs the agent until it is told to stop.
-pub fn run(options: &RunOptions) -> ExitCode {
+/// What a started agent has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Whether there are Virtual Routers.
+    pub routers: bool,
+    /// Whether there are virtual servers.
+    pub services: bool,
+}
+
+/// Runs the agent until it is told to stop; its exit status.
+pub fn run(options: &RunOptions) -> u8 {
+    run_as(options, &Target::Stderr, |_| ())
+}
+
+/// As [`run`], with its log somewhere else; `started` is called once it runs, unless it cannot.
+pub fn run_as(options: &RunOptions, log: &Target, started: impl FnOnce(Running)) -> u8 {
     // Before any thread is made: threads inherit the mask.
-    let signals = match Signals::listen(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup]) {
+    let signals = match Signals::listen(&Signal::OF_AN_AGENT) {
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
-    if let Err(error) = logging::init(options.log_level) {
+    if let Err(error) = logging::init_to(log, options.log_level) {
         return fail(&format!("cannot start the log: {error}"));
     }
     let code = match Daemon::start(options, signals) {
-        Ok(mut daemon) => match daemon.work() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                error!("stopped by an error: {error}");
-                ExitCode::FAILURE
+        Ok((mut daemon, running)) => {
+            started(running);
+            match daemon.work() {
+                Ok(()) => 0,
+                Err(error) => {
+                    error!("stopped by an error: {error}");
+                    EXIT_FAILURE
+                }
             }
-        },
+        }
         Err((problem, code)) => {
             error!("{problem}");
             code
@@ -95,10 +115,10 @@ pub fn run(options: &RunOptions) -> ExitCode {
     code
 }
 
-fn fail(problem: &str) -> ExitCode {
+fn fail(problem: &str) -> u8 {
     // The log does not run yet; if stderr is closed, the exit status has to say it.
     let _ = io::Write::write_all(&mut io::stderr(), format!("steadfast: {problem}\n").as_bytes());
-    ExitCode::FAILURE
+    EXIT_FAILURE
 }
 
 /// Everything that the loop holds.
@@ -110,6 +130,7 @@ struct Daemon {
     signals: Signals,
     reloads: Reloads,
     links: VirtualLinks,
+    dumps: Dumps,
     polls: PollSet,
     queue: ReceiveQueue,
     /// The Virtual Routers in the order of the file.
@@ -120,18 +141,18 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(options: &RunOptions, signals: Signals) -> Result<Self, (String, ExitCode)> {
-        let failed = |what: &'static str| move |error: io::Error| (format!("{what}: {error}"), ExitCode::FAILURE);
-        let file: PathBuf =
-            cli::find_config(options.config.as_deref()).map_err(|problem| (problem, ExitCode::from(EXIT_CONFIG)))?;
-        let loaded = plan::load(&file);
+    fn start(options: &RunOptions, signals: Signals) -> Result<(Self, Running), (String, u8)> {
+        let failed = |what: &'static str| move |error: io::Error| (format!("{what}: {error}"), EXIT_FAILURE);
+        let file: PathBuf = cli::find_config(options.config.as_deref()).map_err(|problem| (problem, EXIT_CONFIG))?;
+        let loaded = plan::load_as(&file, &options.reading);
         reload::log_findings(&loaded.findings);
         let plan = loaded.plan.filter(|plan| !plan.is_empty()).ok_or_else(|| {
             (
                 format!("{}: there is no vrrp_instance and no virtual_server that can be run", file.display()),
-                ExitCode::from(EXIT_CONFIG),
+                EXIT_CONFIG,
             )
         })?;
+        let running = Running { routers: !plan.routers.is_empty(), services: !plan.lvs.services.is_empty() };
 
         if let Some((script, limit)) = &plan.notify.startup
             && notify::run_once("startup_script", script, *limit, &signals)
@@ -143,12 +164,12 @@ impl Daemon {
         let mut port =
             LinuxPort::open().map_err(failed("cannot open sockets (CAP_NET_RAW and CAP_NET_ADMIN are needed)"))?;
         let monitor = Monitor::open().map_err(failed("cannot listen to the kernel's news"))?;
-        let reloads = Reloads::new(file.clone()).map_err(failed("cannot prepare reloads"))?;
+        let reloads = Reloads::new(file.clone(), options.reading.clone()).map_err(failed("cannot prepare reloads"))?;
         let control = match Control::start(&options.control) {
             Ok(control) => Some(control),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let problem = format!("{}: another agent answers there", options.control.display());
-                return Err((problem, ExitCode::FAILURE));
+                return Err((problem, EXIT_FAILURE));
             }
             Err(error) => {
                 warn!("{}: {error}; there will be no status", options.control.display());
@@ -179,6 +200,7 @@ impl Daemon {
             signals,
             reloads,
             links,
+            dumps: Dumps::default(),
             polls,
             queue: ReceiveQueue::default(),
             order: Vec::new(),
@@ -191,7 +213,7 @@ impl Daemon {
         info!("{}: {} virtual routers", file.display(), daemon.order.len());
         // The start is over, and most of the code with it; without this only more memory counts as resident.
         let _ = process::release_code();
-        Ok(daemon)
+        Ok((daemon, running))
     }
 
     /// The loop. An error of the system is no reason to leave the addresses behind: what can still be handed
@@ -324,6 +346,7 @@ impl Daemon {
         while let Some(signal) = self.signals.next() {
             match signal {
                 Signal::Hangup => self.reloads.ask(None),
+                Signal::Dump(kind) => self.dump(now, kind),
                 Signal::Terminate | Signal::Interrupt if self.stopping.is_none() => {
                     info!("stopping");
                     self.stop(now);
@@ -363,6 +386,17 @@ impl Daemon {
         let interface = self.port.interfaces.get(local.interface)?;
         let view = self.agent.view(local.id)?;
         Some(snapshot::explanation(&local.name, &interface.name, view, now))
+    }
+
+    /// Has the state written down in keepalived's way.
+    fn dump(&mut self, now: Instant, kind: Dump) {
+        let wall = Timestamp::now();
+        let routers = self.order.iter().filter_map(|&id| {
+            let (local, view) = (self.port.local(id)?, self.agent.view(id)?);
+            Some(snapshot::dumped(local, &view, now, wall))
+        });
+        let routers = routers.collect();
+        self.dumps.write(kind, routers);
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {

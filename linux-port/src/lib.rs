@@ -9,6 +9,8 @@ pub mod daemon;
 pub mod demo;
 mod grammar;
 pub mod ipvs;
+pub mod keepalived;
+pub mod keywords;
 pub mod logging;
 pub mod lvs;
 pub mod netlink;

@@ -1,14 +1,16 @@
-//! Log lines on stderr that delay nobody: the caller formats its line and drops it into a bounded queue, a
+//! Log lines on stderr, to syslog or to a file that delay nobody: the caller formats its line and drops it into a bounded queue, a
 //! thread of its own writes it out. When the reader of stderr stops reading, lines are lost and counted,
 //! never waited for. How often a hostile packet may be logged is in [`limiter`].
 
 pub mod limiter;
+mod syslog;
 
 use std::fmt::{self, Write as _};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 pub use limiter::{Limiter, Summary};
+pub use syslog::Facility;
 
 use crate::timestamp::Timestamp;
 
@@ -30,22 +33,47 @@ const LINE_BYTES: usize = 1024;
 /// How long the writer waits after a write that would have blocked (someone made our stderr non-blocking).
 const RETRY: Duration = Duration::from_millis(10);
 
-static STDERR: OnceLock<Logger> = OnceLock::new();
+static LOGGER: OnceLock<Logger> = OnceLock::new();
 
-/// Sends the lines of the `log` macros, from `level` up, to stderr. Starts the writer's thread, so whoever
-/// wants signals on a descriptor blocks them first. A second call changes only the level.
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To stderr.
+    Stderr,
+    /// To syslog, and to stderr where there is none.
+    Syslog(Facility),
+    /// To the end of a file.
+    File(PathBuf),
+}
+
+/// Sends the lines of the `log` macros, from `level` up, to stderr; see [`init_to`].
 ///
 /// # Errors
 /// stderr cannot be duplicated, or the thread cannot be started.
 pub fn init(level: LevelFilter) -> io::Result<()> {
-    if STDERR.get().is_none() {
-        // A descriptor of our own: std's handle has a lock, which a blocked write would hold while a panic
-        // wants to print.
-        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let style = Style::of(&stderr);
-        let logger = Logger { queue: Queue::start(stderr, style)?, style };
+    init_to(&Target::Stderr, level)
+}
+
+/// Sends the lines of the `log` macros, from `level` up, to `target`. Starts the writer's thread, so whoever
+/// wants signals on a descriptor blocks them first. A second call changes only the level.
+///
+/// # Errors
+/// stderr cannot be duplicated, the file cannot be opened, or the thread cannot be started.
+pub fn init_to(target: &Target, level: LevelFilter) -> io::Result<()> {
+    if LOGGER.get().is_none() {
+        let logger = match target {
+            Target::Stderr => Logger::on_stderr()?,
+            Target::Syslog(facility) => match syslog::Syslog::open() {
+                Ok(out) => Logger::start(out, Style::Syslog(*facility))?,
+                Err(_) => Logger::on_stderr()?,
+            },
+            Target::File(path) => {
+                let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+                Logger::start(file, Style::Plain)?
+            }
+        };
         // Only a race of two first calls can find it set; the loser's thread then ends by itself.
-        let _ = log::set_logger(STDERR.get_or_init(|| logger));
+        let _ = log::set_logger(LOGGER.get_or_init(|| logger));
     }
     log::set_max_level(level);
     Ok(())
@@ -54,7 +82,7 @@ pub fn init(level: LevelFilter) -> io::Result<()> {
 /// Waits until everything logged so far is written, but no longer than `patience`. For the end of the
 /// program. Whether it was all written.
 pub fn flush(patience: Duration) -> bool {
-    STDERR.get().is_none_or(|logger| logger.queue.flush(patience))
+    LOGGER.get().is_none_or(|logger| logger.queue.flush(patience))
 }
 
 /// What goes before the message.
@@ -64,6 +92,8 @@ enum Style {
     Plain,
     /// `<4>`: systemd's journal adds time and level itself.
     Journal,
+    /// `<28>Keepalived[123]: `: syslog adds the time.
+    Syslog(Facility),
 }
 
 impl Style {
@@ -84,19 +114,24 @@ impl Style {
         // Formatting ends early, and with an error, exactly when the line is full.
         let _ = match self {
             Self::Plain => write!(line, "{} {level} ", Timestamp::now()),
-            Self::Journal => {
-                let severity = match level {
-                    Level::Error => 3,
-                    Level::Warn => 4,
-                    Level::Info => 6,
-                    Level::Debug | Level::Trace => 7,
-                };
-                write!(line, "<{severity}>")
+            Self::Journal => write!(line, "<{}>", severity(level)),
+            Self::Syslog(facility) => {
+                write!(line, "<{}>Keepalived[{}]: ", facility.priority(severity(level)), std::process::id())
             }
         }
         .and_then(|()| line.write_fmt(message));
         line.0.push('\n');
         line.0
+    }
+}
+
+/// The level in syslog's numbers.
+const fn severity(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
     }
 }
 
@@ -124,6 +159,20 @@ impl fmt::Write for Line {
 struct Logger {
     queue: Queue,
     style: Style,
+}
+
+impl Logger {
+    fn on_stderr() -> io::Result<Self> {
+        // A descriptor of our own: std's handle has a lock, which a blocked write would hold while a panic
+        // wants to print.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let style = Style::of(&stderr);
+        Self::start(stderr, style)
+    }
+
+    fn start(out: impl Write + Send + 'static, style: Style) -> io::Result<Self> {
+        Ok(Self { queue: Queue::start(out, style)?, style })
+    }
 }
 
 impl Log for Logger {
@@ -220,7 +269,8 @@ impl<W: Write> Writer<W> {
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             let plural = if lost == 1 { "" } else { "s" };
-            let line = self.style.line(Level::Warn, format_args!("{lost} log line{plural} lost: stderr was not read"));
+            let line =
+                self.style.line(Level::Warn, format_args!("{lost} log line{plural} lost: they could not be written"));
             self.write(line.as_bytes());
         }
     }

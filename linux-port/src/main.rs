@@ -1,6 +1,7 @@
 //! The binary `steadfast`: reads the command line and calls the module that does it. Everything else is in
 //! the library.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,12 +12,22 @@ use steadfast_linux::cli::{self, CheckOptions, Command, ServerOptions, StatusOpt
 use steadfast_linux::control::client::{self, AskError};
 use steadfast_linux::daemon;
 use steadfast_linux::demo;
+use steadfast_linux::keepalived;
 use steadfast_linux::lvs::real_server;
 use steadfast_linux::status::table;
 use steadfast_linux::timestamp::Timestamp;
 
 fn main() -> ExitCode {
-    match cli::parse(std::env::args_os().skip(1)) {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    if Path::new(&name).file_name().is_some_and(|name| name == "keepalived") {
+        return as_keepalived(arguments);
+    }
+    let mut arguments = arguments.peekable();
+    if arguments.next_if(|word| word == "keepalived").is_some() {
+        return as_keepalived(arguments);
+    }
+    match cli::parse(arguments) {
         Ok(Command::Status(options)) => status(&options),
         Ok(Command::Counters { control, router }) => counters(&control, router.as_deref()),
         Ok(Command::Explain { control, router }) => explain(&control, &router),
@@ -24,13 +35,24 @@ fn main() -> ExitCode {
         Ok(Command::Server(options)) => server(options),
         Ok(Command::RealServer(options)) => real_server::run(&options),
         Ok(Command::Demo) => ExitCode::from(demo::run(&mut std::io::stdout()).exit_status()),
-        Ok(Command::Run(options)) => daemon::run(&options),
+        Ok(Command::Run(options)) => ExitCode::from(daemon::run(&options)),
+        Ok(Command::Keywords) => print(&steadfast_linux::keywords::markdown()),
         Ok(Command::Check(options)) => check(&options),
         Ok(Command::Help(text)) => print(text),
         Ok(Command::Version) => print(concat!("steadfast ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(error) => {
             complain(error);
             ExitCode::from(cli::EXIT_USAGE)
+        }
+    }
+}
+
+fn as_keepalived(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match cli::keepalived::parse(arguments) {
+        Ok(invocation) => keepalived::run(invocation),
+        Err(error) => {
+            complain(error);
+            ExitCode::FAILURE
         }
     }
 }

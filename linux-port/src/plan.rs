@@ -189,10 +189,42 @@ pub struct Loaded {
     pub findings: Findings,
 }
 
+/// How a file is read: what the command line adds to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What lines that begin with `@` are for; `None`: the host name up to its first dot.
+    pub config_id: Option<String>,
+    /// The network namespace to run in, whatever `net_namespace` says.
+    pub namespace: Option<String>,
+    /// The Virtual Routers are somebody else's.
+    pub without_vrrp: bool,
+    /// The virtual servers are somebody else's.
+    pub without_lvs: bool,
+}
+
 /// Reads a file and what it includes, of at most [`source::MOST_BYTES`] together.
 pub fn load(file: &Path) -> Loaded {
+    load_as(file, &Reading::default())
+}
+
+/// As [`load`], in the way that the command line asks for.
+pub fn load_as(file: &Path, reading: &Reading) -> Loaded {
+    let Loaded { mut plan, findings } = load_whole(file, reading);
+    if let Some(plan) = &mut plan {
+        if reading.without_vrrp {
+            plan.routers.clear();
+            plan.groups.clear();
+        }
+        if reading.without_lvs {
+            plan.lvs = LvsPlan::default();
+        }
+    }
+    Loaded { plan, findings }
+}
+
+fn load_whole(file: &Path, reading: &Reading) -> Loaded {
     let mut findings = Findings::new(file);
-    let plan = match source::read(file) {
+    let plan = match source::read(file, reading.config_id.as_deref()) {
         Ok(source) => {
             findings.set_lines(source.lines);
             for problem in source.problems {
@@ -240,6 +272,11 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     let unleased = Unleased::read(&statements, findings);
     let scripts = Scripts::of(&statements, &mut Reader::new(findings));
     let notifications = Notifications::read(&statements, &scripts, &mut Reader::new(findings));
+    // Those that were read are no statements any more.
+    for statement in statements.iter().filter(|statement| statement.keyword.text.starts_with("include")) {
+        let problem = "nothing is included: a file is looked for before anything is put into its line";
+        findings.add_text(statement.keyword.place, Severity::Error, problem);
+    }
     let mut seen = Seen::default();
     let mut routers = Vec::new();
     let mut instances = config.instances();

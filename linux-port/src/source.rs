@@ -1,10 +1,11 @@
-//! The text of a configuration with everything that it includes, and where each of its lines comes from, so that
-//! whatever is said about the text names the file, the line and the column that somebody has written. What the lines
-//! mean is not known here, but for `include`, which keepalived looks for in the same way: at the beginning of a line,
-//! wherever that line stands.
+//! The text of a configuration with everything that it includes, its definitions put in ([`expand`]), and where each of
+//! its lines comes from, so that whatever is said about the text names the file, the line and the column that somebody
+//! has written. What the lines mean is not known here, but for `include`, which keepalived looks for in the same way: at
+//! the beginning of a line, wherever that line stands, and before anything is put into it.
 //!
 //! Everything is bounded: bytes, files, depth, and what a pattern may match.
 
+mod expand;
 mod glob;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use steadfast_core::config::diagnostic::Short;
 use steadfast_core::config::lexer::{Kind, Lexer, Quoting};
 use steadfast_core::config::{self, Place, Severity};
 
+use expand::{Context, Piece, Step};
 use glob::Matches;
 
 /// The most bytes that are read, all files together.
@@ -57,6 +59,11 @@ pub struct Lines {
     files: Vec<String>,
     /// Each run of lines of one file, in the order of the text.
     runs: Vec<Run>,
+    /// Which lines of the text, as it was before anything was put into it, those of the text come from; empty if they
+    /// are the same.
+    steps: Vec<Step>,
+    /// The pieces of those lines whose columns have moved.
+    pieces: Vec<Piece>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,26 +79,79 @@ struct Run {
 impl Lines {
     /// The file that the line of a place comes from, if it is included, and the place in that file.
     pub fn origin(&self, place: Place) -> (Option<&str>, Place) {
+        let place = self.before_expansion(place);
         let after = self.runs.partition_point(|run| run.first <= place.line);
         let Some(run) = after.checked_sub(1).and_then(|before| self.runs.get(before)) else { return (None, place) };
         let line = run.line.saturating_add(place.line - run.first);
         let file = run.file.and_then(|number| self.files.get(number)).map(String::as_str);
         (file, Place { line, column: place.column })
     }
+
+    /// Whether lines of other files are among them.
+    pub(crate) fn are_included(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
+    /// Whether one line that somebody wrote may be several of the text.
+    pub(crate) fn are_expanded(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    /// The place before anything was put into the text.
+    fn before_expansion(&self, place: Place) -> Place {
+        let after = self.steps.partition_point(|step| step.first <= place.line);
+        let Some(step) = after.checked_sub(1).and_then(|before| self.steps.get(before)) else { return place };
+        if step.first < place.line {
+            return Place { line: step.line.saturating_add(place.line - step.first), column: place.column };
+        }
+        let pieces = self.pieces.get(step.pieces.0 as usize..step.pieces.1 as usize).unwrap_or_default();
+        let after = pieces.partition_point(|piece| piece.at <= place.column);
+        let piece = after.checked_sub(1).and_then(|before| pieces.get(before));
+        let column = piece.map_or(place.column, |piece| {
+            if piece.copied { piece.from.saturating_add(place.column - piece.at) } else { piece.from }
+        });
+        Place { line: step.line, column }
+    }
 }
 
-/// Reads a file and what it includes.
+/// Reads a file and what it includes. `id` is what lines that begin with `@` are for; without one it is the host name
+/// up to its first dot.
 ///
 /// # Errors
 /// What is wrong with the file itself, and where.
-pub fn read(file: &Path) -> Result<Source, (Place, String)> {
+pub fn read(file: &Path, id: Option<&str>) -> Result<Source, (Place, String)> {
     let bytes = read_main(file).map_err(|problem| (Place::START, problem))?;
     let left = MOST_BYTES - bytes.len() as u64;
     let text = utf8(bytes)?;
-    if !text.contains("include") {
-        return Ok(Source { text, lines: Lines::default(), problems: Vec::new() });
+    let source = if text.contains("include") {
+        Expansion::new(file, text, left).run()
+    } else {
+        Source { text, lines: Lines::default(), problems: Vec::new() }
+    };
+    Ok(if expand::is_wanted(&source.text) { source.expanded(file, id) } else { source })
+}
+
+impl Source {
+    /// The same with everything put in.
+    fn expanded(self, file: &Path, id: Option<&str>) -> Self {
+        let Self { text, mut lines, problems } = self;
+        let directory = |line| {
+            let origin = lines.origin(Place { line, column: 1 }).0.map_or(file, Path::new);
+            let directory = origin.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let absolute = fs::canonicalize(directory.unwrap_or(Path::new(".")));
+            absolute.unwrap_or_default().to_string_lossy().into_owned()
+        };
+        let id = id.map_or_else(host_name, str::to_owned);
+        let expanded = expand::expand(&text, problems, &Context { id: &id, directory: &directory });
+        (lines.steps, lines.pieces) = (expanded.map, expanded.pieces);
+        Self { text: expanded.text, lines, problems: expanded.problems }
     }
-    Ok(Expansion::new(file, text, left).run())
+}
+
+/// The host name up to its first dot.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().split('.').next().unwrap_or_default().to_owned()
 }
 
 fn read_main(file: &Path) -> Result<Vec<u8>, String> {
@@ -181,7 +241,7 @@ impl Expansion {
     fn new(file: &Path, text: String, bytes_left: u64) -> Self {
         let identity = fs::metadata(file).map_or((0, 0), |known| (known.dev(), known.ino()));
         let main = Open::new(None, text, file, identity);
-        let lines = Lines { files: Vec::new(), runs: vec![Run { first: 1, line: 1, file: None }] };
+        let lines = Lines { runs: vec![Run { first: 1, line: 1, file: None }], ..Lines::default() };
         Self {
             text: String::new(),
             lines,

@@ -2,6 +2,7 @@
 //! offer. Nothing here decides anything about VRRP; what the sockets mean is in [`crate::socket`] and
 //! [`crate::netlink`].
 
+pub mod background;
 pub mod client;
 pub mod clock;
 pub mod epoll;

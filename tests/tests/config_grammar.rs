@@ -13,7 +13,7 @@ use steadfast_core::types::{Family, Version};
 use steadfast_core::wire::advertisement::Authentication;
 use steadfast_linux::check::{self, Findings};
 use steadfast_linux::cli::CheckOptions;
-use steadfast_linux::plan::{self, Plan, PlannedRouter};
+use steadfast_linux::plan::{self, Plan, PlannedRouter, Reading};
 use steadfast_linux::source;
 
 fn read(text: &str) -> (Plan, Vec<String>) {
@@ -240,7 +240,7 @@ fn file(name: &str, content: &[u8]) -> PathBuf {
 
 fn check(path: &Path, strict: bool, json: bool) -> (u8, String) {
     let mut out = Vec::new();
-    let options = CheckOptions { config: None, strict, json, live: false };
+    let options = CheckOptions { config: None, reading: Reading::default(), strict, json, live: false };
     let status = check::run(path, &options, &mut out).unwrap();
     (status, String::from_utf8(out).unwrap())
 }

@@ -14,6 +14,8 @@ Commands:
   reload        Have a running agent read its configuration again
   server        Drain, enable or weigh a real server of a running agent
   real-server   Be a real server of LVS-DR: hold virtual addresses in silence
+  keywords      List the keywords of keepalived.conf and what becomes of each
+  keepalived    Take keepalived's command line, as a link by that name does
   demo          Watch two agents elect, fail over and hand back, on a LAN of their own
 
 Options:
@@ -29,11 +31,16 @@ Usage: steadfast run [OPTION]...
 
 Runs the agent in the foreground, as root (or with CAP_NET_ADMIN and CAP_NET_RAW).
 Log lines go to stderr. SIGHUP reads the configuration again and swaps it in if it is
-valid; SIGTERM and SIGINT hand over to the other routers and stop.
+valid; SIGTERM and SIGINT hand over to the other routers and stop. SIGUSR1, SIGUSR2 and
+signal 36 write the state where keepalived does, in its format but for the first.
+`steadfast keepalived OPTION...`, or a link to this program by the name of keepalived,
+takes keepalived's command line.
 
 Options:
   -c, --config FILE    The configuration file; default: /etc/steadfast/steadfast.conf,
                        and if there is none, /etc/keepalived/keepalived.conf
+      --config-id ID   Lines of the file that begin with @ID are read, those with
+                       @^ID are not; default: the host name up to its first dot
       --control PATH   The control socket; default: /run/steadfast/control.sock
       --log-level L    error, warn, info (the default), debug or trace
   -h, --help           Print this help
@@ -43,7 +50,7 @@ configuration has nothing that can be run.
 ";
 
 pub(super) const CHECK: &str = "\
-Usage: steadfast check [OPTION]...
+Usage: steadfast check [FILE] [OPTION]...
 
 Reads a configuration file and prints what is to be said about it, a line each:
 file:line:column: severity: message. Needs no privileges and changes nothing.
@@ -54,6 +61,7 @@ by TCP on the LAN, takes some seconds, and needs root.
 
 Options:
   -c, --config FILE   The configuration file; default: as for `steadfast run`
+      --config-id ID  As for `steadfast run`
       --live          Look at the running machine too
       --strict        Count warnings as errors
       --json          Print the findings as one JSON document
@@ -171,6 +179,17 @@ Options:
   -h, --help             Print this help
 
 Exit status: 0 stopped as asked, 1 it could not do its work.
+";
+
+pub(super) const KEYWORDS: &str = "\
+Usage: steadfast keywords [--markdown]
+
+Prints every keyword of keepalived.conf, block by block: whether it is supported,
+accepted without need and why, or not supported.
+
+Options:
+      --markdown   As a table in Markdown, which is the only form
+  -h, --help       Print this help
 ";
 
 pub(super) const DEMO: &str = "\

@@ -13,7 +13,7 @@ use steadfast_core::config::Severity;
 
 use crate::check::Findings;
 use crate::control::{Answer, Reloaded, Request};
-use crate::plan::{self, Loaded, Plan};
+use crate::plan::{self, Loaded, Plan, Reading};
 use crate::sys::event::EventFd;
 
 /// The reader and what it was asked for.
@@ -36,14 +36,14 @@ impl Reloads {
     ///
     /// # Errors
     /// Of the system.
-    pub(super) fn new(file: PathBuf) -> io::Result<Self> {
+    pub(super) fn new(file: PathBuf, reading: Reading) -> io::Result<Self> {
         let (asked, questions) = channel::<Option<Request>>();
         let (answers, read) = channel();
         let done = Arc::new(EventFd::new()?);
         let raise = Arc::clone(&done);
         thread::Builder::new().name("reload".into()).spawn(move || {
             while let Ok(request) = questions.recv() {
-                let loaded = plan::load(&file);
+                let loaded = plan::load_as(&file, &reading);
                 log_findings(&loaded.findings);
                 if answers.send(Finished { loaded, request }).is_err() {
                     return;

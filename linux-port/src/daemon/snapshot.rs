@@ -7,7 +7,9 @@ use steadfast_core::agent::{State, View};
 use steadfast_core::text::Explanation;
 use steadfast_core::time::Instant;
 
+use super::local::Local;
 use crate::control::Explained;
+use crate::keepalived::dump::DumpedRouter;
 use crate::status;
 use crate::timestamp::Timestamp;
 
@@ -42,6 +44,22 @@ pub(super) fn router(
             reason: reason.as_str().into(),
         }),
         counters: view.counters.iter().collect(),
+    }
+}
+
+/// A Virtual Router for keepalived's dumps.
+pub(super) fn dumped(local: &Local, view: &View<'_>, now: Instant, wall: Timestamp) -> DumpedRouter {
+    DumpedRouter {
+        plan: Arc::clone(&local.plan),
+        virtual_link: local.virtual_link.as_ref().map(|link| link.name.clone()),
+        state: view.state,
+        broken: view.obstacle.is_some(),
+        effective_priority: view.effective_priority,
+        active_priority: view.heard.and_then(|(_, priority)| priority),
+        active_interval: view.active_interval,
+        holds: view.holds,
+        last_transition: view.last_transition.map(|(at, ..)| wall.earlier_by(now.since(at))),
+        counters: *view.counters,
     }
 }
 

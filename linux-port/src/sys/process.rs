@@ -96,6 +96,14 @@ pub fn raise_open_files() -> io::Result<()> {
     super::check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }).map(drop)
 }
 
+/// Whether there is a process `pid`, whoever's it is.
+pub fn exists(pid: u32) -> bool {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
+    // SAFETY: kill takes two integers; with 0 it sends nothing.
+    let sent = super::check(unsafe { libc::kill(pid, 0) });
+    sent.map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |_| true)
+}
+
 /// Sends SIGTERM to the process `pid`.
 pub fn terminate(pid: u32) -> io::Result<()> {
     send_signal(pid, libc::SIGTERM)
@@ -116,6 +124,11 @@ fn send_signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_there_or_not() {
+        assert!(exists(std::process::id()) && !exists(0) && !exists(u32::MAX));
+    }
 
     #[test]
     fn signals_go_to_one_process_only() {

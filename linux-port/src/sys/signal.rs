@@ -14,18 +14,51 @@ pub enum Signal {
     Interrupt,
     /// SIGHUP: read the configuration again.
     Hangup,
+    /// Write something down.
+    Dump(Dump),
     /// SIGCHLD: a child has ended.
     Child,
 }
 
-impl Signal {
-    const ALL: [Self; 4] = [Self::Terminate, Self::Interrupt, Self::Hangup, Self::Child];
+/// What keepalived's signals ask to be written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dump {
+    /// SIGUSR1: everything, for people.
+    Data,
+    /// SIGUSR2: what has been counted.
+    Stats,
+    /// SIGRTMAX - 1: the same; keepalived then counts anew.
+    StatsClear,
+    /// SIGRTMIN + 2: everything, for programs.
+    Json,
+    /// The same where the C library is musl, whose SIGRTMIN is one more: OpenWrt's scripts send this one.
+    JsonOfMusl,
+}
 
+impl Signal {
+    /// Those that an agent listens to.
+    pub const OF_AN_AGENT: [Self; 8] = [
+        Self::Terminate,
+        Self::Interrupt,
+        Self::Hangup,
+        Self::Dump(Dump::Data),
+        Self::Dump(Dump::Stats),
+        Self::Dump(Dump::StatsClear),
+        Self::Dump(Dump::Json),
+        Self::Dump(Dump::JsonOfMusl),
+    ];
+
+    /// As the kernel has it, which is what a signalfd tells: the C libraries differ in their SIGRTMIN.
     const fn number(self) -> libc::c_int {
         match self {
             Self::Terminate => libc::SIGTERM,
             Self::Interrupt => libc::SIGINT,
             Self::Hangup => libc::SIGHUP,
+            Self::Dump(Dump::Data) => libc::SIGUSR1,
+            Self::Dump(Dump::Stats) => libc::SIGUSR2,
+            Self::Dump(Dump::StatsClear) => 63,
+            Self::Dump(Dump::Json) => 36,
+            Self::Dump(Dump::JsonOfMusl) => 37,
             Self::Child => libc::SIGCHLD,
         }
     }
@@ -68,7 +101,8 @@ impl Signals {
         }
         // SAFETY: the structure is plain integers, and was zeroed and then filled by the kernel.
         let number = unsafe { info.assume_init() }.ssi_signo;
-        Signal::ALL.into_iter().find(|signal| signal.number().cast_unsigned() == number)
+        let mut known = Signal::OF_AN_AGENT.into_iter().chain([Signal::Child]);
+        known.find(|signal| signal.number().cast_unsigned() == number)
     }
 }
 

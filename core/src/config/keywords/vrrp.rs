@@ -7,7 +7,7 @@ const FAREWELL: &str = "an Active that steps down always says so once";
 const CHILD: &str = "there are no child processes";
 const FIREWALL: &str = "no firewall rules are needed";
 const BUFFERS: &str = "buffers are sized by the agent";
-const DUMPS: &str = "`steadfast status` tells all";
+const DUMPS: &str = "the dumps are where they are by default; `steadfast status` tells more";
 const LINKS: &str = "the kernel tells when a link changes";
 const NEVER_UNCHECKED: &str = "a reload is always checked first";
 const LOGGED: &str = "logging is set on the command line";
@@ -32,15 +32,15 @@ pub(super) const FILE: &[Keyword] = &[
     port("virtual_server_group"),
     port("SSL"),
     own_port("real_server_role"),
-    not_yet("include"),
-    not_yet("includer"),
-    not_yet("includem"),
-    not_yet("includew"),
-    not_yet("includeb"),
-    not_yet("includea"),
+    port("include"),
+    port("includer"),
+    port("includem"),
+    port("includew"),
+    port("includeb"),
+    port("includea"),
     not_yet("net_namespace"),
     not_yet("net_namespace_ipvs"),
-    not_yet("instance"),
+    ignored("instance", "the command line names the pid files"),
     ignored("namespace_with_ipsets", FIREWALL),
     ignored("use_pid_dir", CHILD),
     ignored("linkbeat_use_polling", LINKS),
@@ -140,7 +140,7 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("dbus_service_name"),
     not_yet("dbus_no_interface_name"),
     not_yet("umask"),
-    not_yet("random_seed"),
+    port("random_seed"),
     ignored("include_check", "a missing file is always an error"),
     not_yet("reload_time_file"),
     not_yet("reload_repeat"),
