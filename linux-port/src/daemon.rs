@@ -157,7 +157,7 @@ impl Daemon {
         if let Some((script, limit)) = &plan.notify.startup
             && notify::run_once("startup_script", script, *limit, &signals)
         {
-            return Err(("told to stop".to_owned(), ExitCode::SUCCESS));
+            return Err(("told to stop".to_owned(), 0));
         }
         // A coarse timer is a late Advertisement; without the setting it is only later.
         let _ = clock::set_timer_slack();
