@@ -358,6 +358,24 @@ impl<S: Storage> Agent<S> {
     /// `held`: its addresses were found on the interface, left by a predecessor; they are taken off, or
     /// taken over if it becomes Active.
     pub fn add(&mut self, now: Instant, config: &RouterConfig<'_>, held: bool) -> Result<RouterId, AddError> {
+        self.add_with(config, held, |agent, index| agent.start(now, index, Reason::Startup))
+    }
+
+    /// As [`add`](Self::add), but it is Active at once, if its interface lets it be, also within the startup delay: this
+    /// machine was Active until a moment ago, and its peers have not missed it yet.
+    pub fn go_on(&mut self, now: Instant, config: &RouterConfig<'_>, held: bool) -> Result<RouterId, AddError> {
+        self.add_with(config, held, |agent, index| {
+            let event = agent.routers.get_mut(index).and_then(|router| router.go_on(now));
+            agent.note(now, index, event);
+        })
+    }
+
+    fn add_with(
+        &mut self,
+        config: &RouterConfig<'_>,
+        held: bool,
+        start: impl FnOnce(&mut Self, usize),
+    ) -> Result<RouterId, AddError> {
         let settings = config.settings;
         check_addresses(config)?;
         let interface = self.interfaces.get(config.interface.index()).ok_or(AddError::Interface)?;
@@ -385,7 +403,7 @@ impl<S: Storage> Agent<S> {
         self.link(config.interface, index);
         self.spread();
         if self.can_speak(index) {
-            self.start(now, index, Reason::Startup);
+            start(self, index);
         }
         self.settle(index);
         Ok(self.routers.id(index))

@@ -441,6 +441,11 @@ impl Router {
         self.moved(now, State::Initialize, reason)
     }
 
+    /// Startup where a predecessor was Active until a moment ago: without a wait as Backup.
+    pub(crate) fn go_on(&mut self, now: Instant) -> Option<EventKind> {
+        if self.has_source && !self.faulty { self.become_active(now, Reason::Startup) } else { None }
+    }
+
     /// Shutdown (RFC 9568 sections 6.4.2, 6.4.3). A planned stop keeps the addresses until the successor has
     /// been heard; a fault lets go at once.
     pub(crate) fn stop(&mut self, now: Instant, reason: Reason, planned: bool) -> Option<EventKind> {

@@ -133,14 +133,22 @@ pub struct Unaccepted {
 }
 
 impl Unaccepted {
-    /// Begins with what an earlier run has left, if it noted so in `note`.
-    pub fn open(note: &Path) -> io::Result<Self> {
-        let mut unaccepted = Self { note: note.to_owned(), held: BTreeSet::new(), unsure: false, client: None };
-        if note.exists() {
-            unaccepted.held = unaccepted.client()?.dump()?;
-            unaccepted.unsure = true;
+    /// None yet; `note` is where it is noted that there are some.
+    pub fn new(note: &Path) -> Self {
+        Self { note: note.to_owned(), held: BTreeSet::new(), unsure: false, client: None }
+    }
+
+    /// Begins with what an earlier run has left, if it noted so.
+    ///
+    /// # Errors
+    ///
+    /// Of the system.
+    pub fn recall(&mut self) -> io::Result<()> {
+        if self.note.exists() {
+            self.held = self.client()?.dump()?;
+            self.unsure = true;
         }
-        Ok(unaccepted)
+        Ok(())
     }
 
     /// Makes it exactly these. Waits for the kernel.
@@ -154,7 +162,8 @@ impl Unaccepted {
             return Ok(());
         }
         if !wanted.is_empty() {
-            fs::write(&self.note, "")?;
+            // Where nothing can be noted, they do no harm if this run is killed.
+            let _ = fs::write(&self.note, "");
         }
         let mut result = Ok(());
         let before = self.held.clone();

@@ -12,6 +12,7 @@ mod links;
 mod local;
 mod notify;
 mod port;
+mod record;
 mod reload;
 mod snapshot;
 mod watch;
@@ -44,6 +45,7 @@ use crate::timestamp::Timestamp;
 use groups::SyncGroups;
 use links::VirtualLinks;
 use port::LinuxPort;
+use record::{Predecessors, Record};
 use reload::Reloads;
 
 /// Exit status when it could not start or had to give up.
@@ -136,6 +138,8 @@ struct Daemon {
     /// The Virtual Routers in the order of the file.
     order: Vec<RouterId>,
     groups: SyncGroups,
+    /// Who was Active when the agent before this one came to its end; only for the first configuration.
+    predecessors: Predecessors,
     /// When it was told to stop.
     stopping: Option<Instant>,
 }
@@ -178,8 +182,17 @@ impl Daemon {
         };
         port.balancing.keep_notes_in(options.control.parent().unwrap_or(Path::new(".")));
         // Beside the socket and by its name: two agents may have theirs in one directory.
-        let mut notes = options.control.clone().into_os_string();
-        notes.push(".changes");
+        let beside = |ending| {
+            let mut file = options.control.clone().into_os_string();
+            file.push(ending);
+            file
+        };
+        let notes = beside(".changes");
+        let mut predecessors = Predecessors::default();
+        match Record::begin(beside(".record").as_ref()) {
+            Ok(begun) => (port.record, predecessors) = begun,
+            Err(error) => warn!("after a crash the next start will be one as Backup: no record can be kept: {error}"),
+        }
         let startup_delay = plan.globals.startup_delay;
         let (links, prepared) = VirtualLinks::start(notes.as_ref(), plan)
             .map_err(failed("cannot prepare the interfaces of virtual routers"))?;
@@ -205,11 +218,13 @@ impl Daemon {
             queue: ReceiveQueue::default(),
             order: Vec::new(),
             groups: SyncGroups::default(),
+            predecessors,
             stopping: None,
         };
         let now = clock::now();
         daemon.agent.set_startup_delay(now, startup_delay);
         daemon.apply(now, prepared).map_err(failed("cannot read the interfaces from the kernel"))?;
+        daemon.predecessors = Predecessors::default();
         info!("{}: {} virtual routers", file.display(), daemon.order.len());
         // The start is over, and most of the code with it; without this only more memory counts as resident.
         let _ = process::release_code();
@@ -248,6 +263,7 @@ impl Daemon {
         self.port.balancing.stop();
         self.port.notices.stop();
         self.links.close();
+        self.port.record.close();
         if let Some((script, limit)) = self.port.notices.shutdown() {
             notify::run_once("shutdown_script", script, *limit, &self.signals);
         }

@@ -14,6 +14,7 @@ pub mod message;
 pub mod option;
 pub mod poll;
 pub mod process;
+pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod spawn;

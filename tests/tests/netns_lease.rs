@@ -1,6 +1,7 @@
 //! The lease of virtual addresses: an agent that is killed, stopped or starved as Active no longer holds them when its
 //! peer takes over, or within 2.1 s where the interval is shorter than a second; one that goes on after standing still
 //! puts them on again only if it is still Active; and none runs out while the agent works, however busy the machine.
+//! One that is killed and started again before its peers have missed it goes on as if nothing had happened.
 
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ use nix::sys::signal::Signal;
 use steadfast_tests::lab::clock::{Stamp, ms, summary, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
 use steadfast_tests::lab::monitor::Monitor;
+use steadfast_tests::lab::probe::Prober;
 use steadfast_tests::lab::process::Process;
 use steadfast_tests::lab::spec::Spec;
 use steadfast_tests::lab::{Lan, namespace, thorough};
@@ -63,9 +65,17 @@ fn main() {
             Ok(())
         }));
     }
-    let tests: [(&str, fn()); 5] = [
+    for spec in [Spec::v3(30), Spec::v3(30).with_vmac(true), Spec::v6(30), Spec::v2()] {
+        let rounds = if thorough() { 10 } else { 1 };
+        trials.push(Trial::test(format!("crash-and-restart-{}", spec.name()), move || {
+            (0..rounds).for_each(|round| crash(&spec, round));
+            Ok(())
+        }));
+    }
+    let tests: [(&str, fn()); 6] = [
         ("goes-on-as-backup-without-them", goes_on_as_backup),
         ("goes-on-as-active-with-them", goes_on_as_active),
+        ("restart-too-late-as-backup", restarted_too_late),
         ("none-runs-out-on-a-busy-machine", busy),
         ("lifetimes-are-as-configured", lifetimes),
         ("without-a-lease-they-stay", without_a_lease),
@@ -223,6 +233,59 @@ fn goes_on_as_active() {
         let log = active.process.log();
         assert!(log.contains("ran out while this agent stood still"), "{log}");
     }
+}
+
+/// Killed, and started again within 200 ms: no probe is lost, the peer notices nothing, no address moves.
+fn crash(spec: &Spec, round: u32) {
+    const CLIENT: usize = 2;
+    let lan = Lan::new(&["active", "peer", "client"]);
+    let mut active = Daemon::start(Engine::Steadfast, &lan, ACTIVE, spec, 100);
+    wait_holds(&lan, ACTIVE, &[spec.vip()]);
+    let peer = Daemon::start(Engine::Steadfast, &lan, PEER, &spec.clone().with("nopreempt"), 254);
+    peer.wait_state("backup", PATIENCE);
+    let monitors = [ACTIVE, PEER].map(|host| Monitor::start(&lan.host(host).namespace));
+    let prober = Prober::start(&lan.host(CLIENT).namespace, spec.vip(), ms(1.0));
+    let begun = prober.wait_answer(Stamp::now(), PATIENCE);
+    std::thread::sleep(ms(f64::from(round) * 13.0 + 61.0));
+    let killed = active.kill();
+    (killed + ms(100.0)).sleep();
+    let active = Daemon::start(Engine::Steadfast, &lan, ACTIVE, spec, 100);
+    active.wait_state("active", PATIENCE);
+    let back = Stamp::now().ms_since(killed);
+    std::thread::sleep(ms(4.0 * spec.interval_ms() + 500.0));
+    let until = Stamp::now();
+    let probes = prober.stop();
+    let (sent, lost) = (probes.sent(begun, until), probes.lost(begun, until));
+    println!("\nfigure: restart: {}: {lost} of {sent} probes lost, known as Active after {back:.0} ms", spec.name());
+    assert_eq!(lost, 0);
+    for monitor in monitors {
+        assert!(monitor.changes().is_empty(), "{:?}", monitor.changes());
+    }
+    assert_eq!((active.state().as_deref(), peer.state().as_deref()), (Some("active"), Some("backup")));
+    assert_eq!(peer.counter("master-transitions"), 0);
+    assert!(active.process.log().contains("goes on as Active"));
+}
+
+/// Its peer has taken over.
+fn restarted_too_late() {
+    let spec = Spec::v3(10);
+    let lan = Lan::new(&["active", "peer"]);
+    let mut active = Daemon::start(Engine::Steadfast, &lan, ACTIVE, &spec, 100);
+    wait_holds(&lan, ACTIVE, &[spec.vip()]);
+    let peer = Daemon::start(Engine::Steadfast, &lan, PEER, &spec.clone().with("nopreempt"), 254);
+    peer.wait_state("backup", PATIENCE);
+    active.kill();
+    wait_holds(&lan, PEER, &[spec.vip()]);
+    active = Daemon::start(Engine::Steadfast, &lan, ACTIVE, &spec, 100);
+    active.wait_state("backup", PATIENCE);
+    wait_for("the address to go", PATIENCE, || (!holds(&lan, ACTIVE, &[spec.vip()])).then_some(()));
+    assert!(!active.process.log().contains("goes on as Active"));
+    assert_eq!(active.counter("master-transitions"), 0);
+    active.terminate();
+    active.process.wait(PATIENCE);
+    let folder = active.control().parent().expect("a folder");
+    let left: Vec<_> = std::fs::read_dir(folder).expect("it can be read").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// Every processor is wanted by two others.

@@ -77,6 +77,9 @@ mod tests {
     use crate::time::Duration;
     use crate::types::Family;
 
+    extern crate std;
+    use std::vec::Vec;
+
     struct Lan {
         agent: Agent<Heap>,
         now: Instant,
@@ -124,6 +127,34 @@ mod tests {
         fn states(&self) -> [State; 2] {
             self.routers.map(|id| self.agent.view(id).unwrap().state)
         }
+    }
+
+    #[test]
+    fn who_goes_on_is_active_at_once_with_the_addresses_that_it_has() {
+        let mut agent = Agent::<Heap>::new();
+        let now = Instant::from_micros(0);
+        let interface = agent.add_interface().unwrap();
+        agent.set_startup_delay(now, Duration::from_secs(10));
+        let going_on = |agent: &mut Agent<Heap>, vrid| {
+            let addresses = [[192, 0, 2, vrid].into()];
+            let config = RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[] };
+            let id = agent.go_on(now, &config, true).unwrap();
+            agent.view(id).unwrap().state
+        };
+        assert_eq!(going_on(&mut agent, 1), State::Initialize, "its link is down");
+        agent.handle_source(now, interface, Family::V4, Some([192, 0, 2, 9].into()));
+        agent.handle_link(now, interface, Link::Up);
+        assert_eq!(going_on(&mut agent, 2), State::Active);
+        let done: Vec<_> = core::iter::from_fn(|| agent.poll(now)).collect();
+        let of_2 = |router: &RouterId| router.index() == 1;
+        assert!(matches!(&done[0], Action::Advertise { priority: Some(_), router, .. } if of_2(router)), "{done:?}");
+        assert!(done.iter().any(|action| matches!(action, Action::Acquire { router, .. } if of_2(router))), "{done:?}");
+        assert!(
+            !done.iter().any(|action| matches!(action, Action::Release { router, .. } if of_2(router))),
+            "{done:?}"
+        );
+        let told = done.iter().filter(|action| matches!(action, Action::Notify(event) if of_2(&event.router)));
+        assert_eq!(told.count(), 1, "no word of a Backup: {done:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use log::{error, warn};
+use log::{error, info, warn};
 use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId, State};
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, Version, Vrid};
@@ -206,10 +206,18 @@ impl Daemon {
             // What another of our routers holds is no leftover.
             .filter(|spec| self.port.holders.of(spec.interface, spec.ip).is_empty())
             .collect();
-        if !leftovers.is_empty() {
+        let held = !leftovers.is_empty();
+        let predecessor = self.predecessors.of(now, &router);
+        let added = self.with_config(&router, id, |agent, config| match predecessor {
+            Some(_) => agent.go_on(now, config, held),
+            None => agent.add(now, config, held),
+        });
+        if let Some(advertised) = predecessor {
+            let ago = now.since(advertised).as_micros() / 1000;
+            info!("{}: goes on as Active; its predecessor advertised {ago} ms ago", router.name);
+        } else if held {
             warn!("{}: {} of its addresses were left by a predecessor", router.name, leftovers.len());
         }
-        let added = self.with_config(&router, id, |agent, config| agent.add(now, config, !leftovers.is_empty()));
         let id = added.map_err(|error| describe(error).to_owned())?;
         let name = Arc::from(&*router.name);
         self.port.enter(Local {

@@ -63,7 +63,10 @@ impl VirtualLinks {
         let mut vmacs = Vmacs::open(notes)?;
         let mut note = notes.as_os_str().to_owned();
         note.push(".accept");
-        let mut unaccepted = Unaccepted::open(note.as_ref())?;
+        let mut unaccepted = Unaccepted::new(note.as_ref());
+        if let Err(error) = unaccepted.recall() {
+            warn!("what drops packets to virtual addresses for an earlier run cannot be found: {error}");
+        }
         let first = prepare(&mut vmacs, &mut unaccepted, plan)?;
         if let Err(error) = vmacs.clean() {
             warn!("what an earlier run has left cannot all be cleared away: {error}");

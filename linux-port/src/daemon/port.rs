@@ -19,6 +19,7 @@ use super::journal::{At, Journal};
 use super::lease::Leases;
 use super::local::{Holders, Local, Place};
 use super::notify::Notices;
+use super::record::Record;
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
 use crate::socket::{AdvertSender, FrameSender, Sent};
@@ -33,6 +34,7 @@ pub(super) struct LinuxPort {
     pub(super) changer: AddressChanger<(RouterId, Generation)>,
     pub(super) holders: Holders,
     pub(super) leases: Leases,
+    pub(super) record: Record,
     pub(super) journal: Journal,
     pub(super) balancing: Balancing,
     pub(super) notices: Notices,
@@ -58,6 +60,7 @@ impl LinuxPort {
             changer: AddressChanger::open()?,
             holders: Holders::default(),
             leases: Leases::start()?,
+            record: Record::default(),
             journal: Journal::default(),
             balancing: Balancing::default(),
             notices: Notices::default(),
@@ -80,6 +83,7 @@ impl LinuxPort {
             self.holders.enter(local.id, spec);
         }
         let at = local.id.index();
+        self.record.enter(at, &local.plan);
         if self.locals.len() <= at {
             self.locals.resize_with(at + 1, || None);
         }
@@ -198,6 +202,12 @@ impl Port<Heap> for LinuxPort {
             debug!("an Advertisement had nowhere to go");
         } else {
             self.leases.advertised(self.now, router.index());
+            // Not a farewell.
+            if priority.is_some() && agent.view(router).is_some_and(|view| view.state == State::Active) {
+                self.record.advertised(self.now, router.index());
+            } else {
+                self.record.ended(router.index());
+            }
         }
     }
 
@@ -233,6 +243,9 @@ impl Port<Heap> for LinuxPort {
             && (from == State::Active) != (to == State::Active)
         {
             self.balancing.router(&local.name, to == State::Active);
+            if from == State::Active {
+                self.record.ended(event.router.index());
+            }
         }
         self.journal.event(event.at, event.router.index(), &local.name, event.kind);
         self.notices.event(agent, local, event);
@@ -240,6 +253,7 @@ impl Port<Heap> for LinuxPort {
 
     fn retired(&mut self, router: RouterId) {
         self.leases.forget(router.index());
+        self.record.ended(router.index());
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
             self.journal.forget(router.index());
             self.notices.forget(router);
