@@ -30,6 +30,9 @@ use settings::Settings;
 /// The longest time that a resigned Active waits for its successor.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
 
+/// The longest time that the addresses are put on ahead of the first Advertisement.
+const HEAD_START: Duration = Duration::from_millis(5);
+
 /// A state and the deadlines that it has.
 #[derive(Clone, Copy, Debug)]
 enum Machine {
@@ -376,7 +379,7 @@ impl Router {
                 bump(&mut self.counters.late_wakeups);
                 active.announce(1, &self.settings.announcing);
             }
-            let next = active.adver_at + interval;
+            let next = if active.sent.is_some() { active.adver_at + interval } else { self.after(now) };
             active.adver_at = if next > now { next } else { self.after(now) };
         }
         if active.zero_answer_at().is_some_and(|at| at <= now) {
@@ -468,9 +471,19 @@ impl Router {
     fn become_active(&mut self, now: Instant, reason: Reason) -> Option<EventKind> {
         let from = self.state();
         bump(&mut self.counters.master_transitions);
-        self.say(Speak::Advertise);
+        let adver_at = match self.head_start(reason) {
+            Duration::ZERO => {
+                self.say(Speak::Advertise);
+                self.after(now)
+            }
+            // Unless the addresses are on sooner.
+            head_start => {
+                self.say(Speak::Nothing);
+                now + head_start
+            }
+        };
         self.machine = Machine::Active(Active {
-            adver_at: self.after(now),
+            adver_at,
             sent: None,
             answers_zero: false,
             answered: None,
@@ -488,6 +501,15 @@ impl Router {
             self.held = Held::Unsure;
         }
         self.moved(now, from, reason)
+    }
+
+    /// How long the first Advertisement waits for the addresses at most. It turns the switches, so whoever takes over
+    /// from one that still serves puts the addresses on before it, and nothing is lost in between. So little that a
+    /// Backup of eight priorities less is not earlier.
+    fn head_start(&self, reason: Reason) -> Duration {
+        let serves = matches!(reason, Reason::ActiveResigned | Reason::Preempt) && self.settings.virtual_mac;
+        let share = Duration::from_micros(self.settings.interval.duration().as_micros() / 32);
+        if serves { share.min(HEAD_START) } else { Duration::ZERO }
     }
 
     fn become_backup(&mut self, now: Instant, interval: Interval, active: Option<IpAddr>) {

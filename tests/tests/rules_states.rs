@@ -146,6 +146,46 @@ fn rfc9568_6_4_2_priority_zero_sets_the_down_timer_to_skew() {
 }
 
 #[test]
+fn whoever_relieves_one_that_still_serves_has_its_addresses_on_before_it_turns_the_switches() {
+    let addresses = Bench::addresses(Family::V4).map(Did::Announce);
+    let relieved = |answers: Answers, leave: fn(&mut Bench) -> u64| {
+        let mut bench = Bench::new(|settings| {
+            settings.virtual_mac = true;
+            settings.preempt_delay = Duration::from_micros(SECOND).into();
+        });
+        bench.hear(99, 200);
+        let begin = leave(&mut bench);
+        bench.answers = answers;
+        (begin, bench.pass(begin + SECOND))
+    };
+    let leaves: [fn(&mut Bench) -> u64; 2] = [
+        |bench| {
+            bench.hear(99, 0);
+            SKEW
+        },
+        |bench| {
+            bench.hear(99, 50);
+            bench.pass(SECOND);
+            bench.hear(99, 50);
+            DOWN - SECOND
+        },
+    ];
+    for leave in leaves {
+        let (at, done) = relieved(Answers::Done, leave);
+        let first = [Did::Acquire, Did::Sent(100, SECOND), addresses[0], addresses[1]].map(|did| (at, did));
+        assert_eq!(done[..4], first);
+        assert_eq!(sent(&done), [(at, 100), (at + SECOND, 100)]);
+        // It does not wait for long.
+        let (at, done) = relieved(Answers::Never, leave);
+        assert_eq!(done[0], (at, Did::Acquire));
+        assert_eq!(sent(&done), [(at + 5 * MS, 100)]);
+    }
+    // Nobody serves: at once.
+    let (at, done) = relieved(Answers::Done, |_| DOWN);
+    assert_eq!(done[..2], [(at, Did::Sent(100, SECOND)), (at, Did::Acquire)]);
+}
+
+#[test]
 fn rfc9568_6_4_2_priority_zero_never_puts_the_takeover_off() {
     let mut bench = Bench::new(|_| {});
     bench.hear(99, 200);

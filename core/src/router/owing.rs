@@ -95,7 +95,12 @@ impl Router {
             (Held::Acquiring, true) => {
                 self.held = Held::Acquired;
                 let announcing = self.settings.announcing;
+                let adver_at = self.after(now);
                 if let Machine::Active(active) = &mut self.machine {
+                    if active.sent.is_none() && self.speak == Speak::Nothing {
+                        active.adver_at = adver_at;
+                        self.speak = Speak::Advertise;
+                    }
                     active.announce(announcing.repeat, &announcing);
                     active.repeat_at = announcing.delay.map(|delay| now + delay);
                     active.refresh_at = announcing.refresh.map(|every| now + every);

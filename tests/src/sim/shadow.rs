@@ -45,6 +45,7 @@ pub struct Shadow {
     pub state: State,
     member: Member,
     version: Version,
+    virtual_mac: bool,
     /// It is in a sync group.
     grouped: bool,
     started: u64,
@@ -62,8 +63,12 @@ pub struct Shadow {
     lost_elsewhere: bool,
     /// And to one of less right here: it listens an interval longer.
     crossed: bool,
+    /// Whoever it takes over from still serves.
+    relieves: bool,
     // Active.
     sent: Option<u64>,
+    /// When the first Advertisement is due.
+    first_by: u64,
     answer_by: Option<u64>,
     /// When a rival of less right was last heard.
     rival_at: Option<u64>,
@@ -80,11 +85,12 @@ pub struct Shadow {
 
 impl Shadow {
     /// The judge of `member`, which may begin at `start`.
-    pub fn new(member: Member, version: Version, start: u64, grouped: bool) -> Self {
+    pub fn new(member: Member, version: Version, virtual_mac: bool, start: u64, grouped: bool) -> Self {
         Self {
             state: State::Initialize,
             member,
             version,
+            virtual_mac,
             grouped,
             started: start,
             barred: false,
@@ -96,7 +102,9 @@ impl Shadow {
             ready: false,
             lost_elsewhere: false,
             crossed: false,
+            relieves: false,
             sent: None,
+            first_by: 0,
             answer_by: None,
             rival_at: None,
             allowance: Allowance::default(),
@@ -138,6 +146,7 @@ impl Shadow {
         self.ready = false;
         self.lost_elsewhere = false;
         self.crossed = false;
+        self.relieves = false;
         self.answer_by = None;
     }
 
@@ -145,7 +154,10 @@ impl Shadow {
         self.state = State::Active;
         self.sent = None;
         self.rival_at = None;
-        self.answer_by = Some(now);
+        // With a virtual MAC the addresses may be put on first.
+        let head_start = if self.relieves && self.virtual_mac { (self.member.interval() / 32).min(5 * MS) } else { 0 };
+        self.first_by = now + head_start;
+        self.answer_by = Some(self.first_by);
         self.allowance = Allowance::default();
         self.again = true;
         self.allow(now, 2);
@@ -179,6 +191,7 @@ impl Shadow {
         let Member { priority, preempt, preempt_delay, .. } = self.member;
         if heard.priority == 0 {
             self.down_at = self.down_at.min(now + self.skew());
+            self.relieves = true;
             return;
         }
         if self.lost_elsewhere || self.crossed {
@@ -193,6 +206,7 @@ impl Shadow {
             let until = *self.hold_until.get_or_insert(now + preempt_delay);
             if until <= now {
                 self.followed = true;
+                self.relieves = true;
                 return;
             }
         } else {
@@ -201,6 +215,7 @@ impl Shadow {
         self.patient = false;
         self.ready = false;
         self.followed = true;
+        self.relieves = false;
         if self.version == Version::V3 {
             self.learned = heard.interval;
         }
@@ -448,6 +463,7 @@ impl Shadow {
         }
         match self.sent {
             Some(sent) if now < sent + self.member.interval() => Ok(()),
+            None if now < self.first_by => Ok(()),
             sent => Err(("silence", format!("now {now}, last Advertisement at {sent:?}"))),
         }
     }
