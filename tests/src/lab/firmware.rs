@@ -179,6 +179,15 @@ impl Running {
         }
     }
 
+    /// Lets one that was stopped as planned, and has ended, take part again.
+    #[track_caller]
+    pub fn resume(&mut self, party: Party, lan: &Lan, host: usize, spec: &Spec, priority: u8) {
+        match self {
+            Self::Image(board) => board.type_in("resume\r"),
+            _ => *self = Self::start(party, lan, host, spec, priority),
+        }
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         match self {

@@ -117,9 +117,14 @@ impl Probes {
         begun.map_or(longest, |first: Stamp| longest.max(last.ms_since(first)))
     }
 
+    /// When the unanswered probes of [from, to] were sent.
+    pub fn unanswered(&self, from: Stamp, to: Stamp) -> impl Iterator<Item = Stamp> {
+        self.window(from, to).filter(|probe| probe.answered.is_none()).map(|probe| probe.sent)
+    }
+
     /// When the last unanswered probe of [from, to] was sent.
     pub fn last_lost(&self, from: Stamp, to: Stamp) -> Option<Stamp> {
-        self.window(from, to).filter(|probe| probe.answered.is_none()).map(|probe| probe.sent).last()
+        self.unanswered(from, to).last()
     }
 
     fn window(&self, from: Stamp, to: Stamp) -> impl Iterator<Item = &Probe> {
