@@ -1,4 +1,5 @@
-//! Telling others: the thread that runs the scripts of `vrrp_instance`s and `vrrp_sync_group`s and writes to FIFOs. It
+//! Telling others: the thread that runs the scripts of `vrrp_instance`s and `vrrp_sync_group`s, writes to FIFOs and
+//! sends mail. It
 //! exists if the configuration wants it. Whoever has something to tell leaves it in a bounded queue and goes on; how
 //! long a script runs, and whether anybody reads a FIFO, is this thread's matter alone. What happens is decided
 //! elsewhere; here is what becomes of it.
@@ -10,6 +11,7 @@
 mod engine;
 mod fifo;
 mod lanes;
+mod mail;
 
 use std::fmt;
 use std::io;
@@ -28,7 +30,7 @@ use crate::sys::event::EventFd;
 const QUEUE: usize = 32_768;
 
 /// How long an orderly stop may take: scripts that are still to run, and readers that take their last lines.
-const STOP_LIMIT: Duration = Duration::from_secs(6);
+const STOP_LIMIT: Duration = Duration::from_secs(8);
 
 /// Whose state it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,13 +103,21 @@ pub struct Notice {
     pub notified: Option<Arc<Notified>>,
 }
 
+/// Something that has happened to a virtual or real server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BalancingNotice {
+    /// A whole line for the FIFOs that take LVS's.
+    pub line: Arc<str>,
+    /// The subject and the text of a mail, if one is to be sent.
+    pub mail: Option<(String, String)>,
+}
+
 /// What the thread is told.
 #[derive(Debug)]
 enum Command {
     Plan(Arc<NotifyPlan>),
     Notice(Notice),
-    /// A whole line for the FIFOs that take LVS's.
-    Balancing(Arc<str>),
+    Balancing(BalancingNotice),
     Stop,
 }
 
@@ -121,12 +131,24 @@ pub struct Counts {
     lines: AtomicU64,
     lines_dropped: AtomicU64,
     notices_dropped: AtomicU64,
+    mails: AtomicU64,
+    mails_dropped: AtomicU64,
 }
 
 impl Counts {
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Self { scripts, failed, killed, scripts_dropped, lines, lines_dropped, notices_dropped } = self;
+        let Self {
+            scripts,
+            failed,
+            killed,
+            scripts_dropped,
+            lines,
+            lines_dropped,
+            notices_dropped,
+            mails,
+            mails_dropped,
+        } = self;
         [
             ("steadfast-notify-scripts", scripts),
             ("steadfast-notify-scripts-failed", failed),
@@ -135,6 +157,8 @@ impl Counts {
             ("steadfast-notify-lines", lines),
             ("steadfast-notify-lines-dropped", lines_dropped),
             ("steadfast-notify-dropped", notices_dropped),
+            ("steadfast-notify-mails", mails),
+            ("steadfast-notify-mails-not-sent", mails_dropped),
         ]
         .map(|(name, count)| (name, count.load(Ordering::Relaxed)))
         .into_iter()
@@ -165,9 +189,9 @@ impl Outlet {
         self.give(Command::Notice(notice));
     }
 
-    /// Tells of a virtual or real server, a whole line; never waits.
-    pub fn tell_balancing(&self, line: Arc<str>) {
-        self.give(Command::Balancing(line));
+    /// Tells of a virtual or real server; never waits.
+    pub fn tell_balancing(&self, notice: BalancingNotice) {
+        self.give(Command::Balancing(notice));
     }
 
     /// What has been done so far.

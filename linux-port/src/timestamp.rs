@@ -26,6 +26,19 @@ impl Timestamp {
         Self(self.0.saturating_sub(ago.as_micros()))
     }
 
+    /// As in the header of a mail (RFC 5322 section 3.3): `Mon, 23 Nov 2026 15:27:01 +0000`.
+    pub fn to_rfc5322(self) -> String {
+        const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let seconds = self.0 / 1_000_000;
+        let (year, month, day) = civil(seconds / DAY);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        let name = |names: &[&'static str], at: u64| usize::try_from(at).ok().and_then(|at| names.get(at).copied());
+        let weekday = name(&DAYS, seconds / DAY % 7).unwrap_or_default();
+        let month = name(&MONTHS, month - 1).unwrap_or_default();
+        format!("{weekday}, {day} {month} {year:04} {hour:02}:{minute:02}:{second:02} +0000")
+    }
+
     /// The time from `earlier` to `self`; zero if `earlier` is the later one.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -147,6 +160,12 @@ mod tests {
         ] {
             assert_eq!(Timestamp(seconds * 1_000_000).to_string(), text);
         }
+    }
+
+    #[test]
+    fn mail_has_a_date() {
+        assert_eq!(Timestamp(0).to_rfc5322(), "Thu, 1 Jan 1970 00:00:00 +0000");
+        assert_eq!(Timestamp(1_709_251_199_000_000).to_rfc5322(), "Thu, 29 Feb 2024 23:59:59 +0000");
     }
 
     #[test]

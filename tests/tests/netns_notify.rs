@@ -5,9 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
@@ -38,6 +41,7 @@ fn main() {
         Ok(()) => {
             add("instances-are-told-of-as-by-keepalived", instances_as_keepalived);
             add("a-group-is-told-of-as-by-keepalived", group_as_keepalived);
+            add("mail-has-the-subjects-of-keepalived", mail_as_keepalived);
         }
         Err(why) => println!("skipped: as-keepalived: {why}"),
     }
@@ -292,6 +296,67 @@ fn group_as_keepalived() {
             Phase { act: &terminate, brings: &[r#"GROUP "G" STOP 0"#], generic: 0 },
         ],
     );
+}
+
+/// Takes mail in the machine's namespace; the subjects that have come.
+fn mail_server(lab: &Lab) -> Arc<Mutex<Vec<String>>> {
+    let listener = lab.lan.host(0).namespace.enter(|| TcpListener::bind("127.0.0.1:2525").expect("a port"));
+    let subjects = Arc::new(Mutex::new(Vec::new()));
+    let theirs = Arc::clone(&subjects);
+    std::thread::spawn(move || {
+        // It ends with the test's process.
+        for mut stream in listener.incoming().flatten() {
+            let mut reader = BufReader::new(stream.try_clone().expect("a second end"));
+            let _ = stream.write_all(b"220 mail\r\n");
+            let (mut line, mut in_text) = (String::new(), false);
+            while reader.read_line(&mut line).is_ok_and(|length| length > 0) {
+                if let Some(subject) = line.strip_prefix("Subject: ") {
+                    theirs.lock().expect("no panic").push(subject.trim().to_owned());
+                }
+                if line == "QUIT\r\n" {
+                    let _ = stream.write_all(b"221 bye\r\n");
+                    break;
+                }
+                in_text = if in_text { line != ".\r\n" } else { line == "DATA\r\n" };
+                if !in_text {
+                    let _ = stream.write_all(b"250 ok\r\n");
+                } else if line == "DATA\r\n" {
+                    let _ = stream.write_all(b"354 go\r\n");
+                }
+                line.clear();
+            }
+        }
+    });
+    subjects
+}
+
+fn mail_as_keepalived() {
+    let [ours, theirs] = [Engine::Steadfast, Engine::Keepalived].map(|engine| {
+        let lab = Lab::new();
+        let subjects = mail_server(&lab);
+        let mail =
+            "router_id r1\nnotification_email {\na@example.org\n}\nsmtp_server 127.0.0.1 2525\nsmtp_alert_vrrp on";
+        let text = globals(mail) + &instance("A", "eth0", 51, "") + &instance("QUIET", "eth1", 52, "smtp_alert off");
+        let mut daemon = lab.start(engine, &text);
+        let wait = |count: usize| {
+            let got = || Some(subjects.lock().expect("no panic").clone()).filter(|got| got.len() >= count);
+            wait_for(&format!("{engine:?}: {count} mails"), PATIENCE, got)
+        };
+        wait(2);
+        lab.lan.link(0, false);
+        wait(3);
+        lab.lan.link(0, true);
+        let got = wait(5);
+        daemon.terminate();
+        daemon.process.wait(PATIENCE);
+        if engine == Engine::Steadfast {
+            // keepalived does not wait for this one.
+            assert_eq!(wait(6).last().map(String::as_str), Some("[r1] VRRP Instance A - Stopping"));
+        }
+        got
+    });
+    assert_eq!(ours, theirs);
+    assert_eq!(ours[1], "[r1] VRRP Instance A - Entering MASTER state");
 }
 
 fn told_when_true() {

@@ -102,9 +102,10 @@ impl Notices {
         self.notifier.as_ref().map(Notifier::outlet)
     }
 
-    /// The same, for what is told of virtual and real servers; `None` if no FIFO takes that.
+    /// The same, for what is told of virtual and real servers; `None` if nobody takes that.
     pub(super) fn balancing_outlet(&self) -> Option<Outlet> {
-        self.outlet().filter(|_| self.plan.fifos.iter().any(|fifo| fifo.lvs)).cloned()
+        let taken = self.plan.mail.is_some() || self.plan.fifos.iter().any(|fifo| fifo.lvs);
+        self.outlet().filter(|_| taken).cloned()
     }
 
     /// Something has happened to a router.

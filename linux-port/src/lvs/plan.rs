@@ -122,6 +122,8 @@ pub struct VirtualServer {
     pub alpha: bool,
     /// `omega`: notify_down and quorum_down are run when the agent stops.
     pub omega: bool,
+    /// `smtp_alert`: mail is sent when the quorum is lost or gained.
+    pub mail: bool,
     /// `ha_suspend`: checks rest while the address is not on this machine.
     pub ha_suspend: bool,
     /// The real servers, in the order of the file; each key once.
@@ -158,6 +160,8 @@ pub struct RealServer {
     pub notify_up: Option<Arc<Script>>,
     /// `notify_down`.
     pub notify_down: Option<Arc<Script>>,
+    /// `smtp_alert`: mail is sent when it goes up or down.
+    pub mail: bool,
     /// Its checks; up while all of them say so. Without one it is always up.
     pub checks: Vec<Arc<Check>>,
 }

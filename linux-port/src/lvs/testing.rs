@@ -28,6 +28,7 @@ pub(crate) fn service() -> VirtualServer {
         sorry: None,
         alpha: false,
         omega: false,
+        mail: false,
         ha_suspend: false,
         servers: Vec::new(),
     }
@@ -45,6 +46,7 @@ pub(crate) fn server(address: &str) -> RealServer {
         inhibit_on_failure: false,
         notify_up: None,
         notify_down: None,
+        mail: true,
         checks: Vec::new(),
     }
 }

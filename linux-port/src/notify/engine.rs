@@ -10,7 +10,8 @@ use steadfast_core::time::{Duration, Instant};
 
 use super::fifo::{Fifo, Written};
 use super::lanes::{Key, Lanes, MOST, Tag};
-use super::{Command, Inbox, Notice, What, add};
+use super::mail::Post;
+use super::{BalancingNotice, Command, Inbox, Notice, What, add};
 use crate::plan::notify::{NotifyPlan, PlannedFifo};
 use crate::process::{Ended, ProgramId, Programs};
 use crate::sys::clock;
@@ -67,6 +68,7 @@ struct Engine<'a> {
     epoll: Epoll,
     programs: Programs<Purpose>,
     lanes: Lanes,
+    post: Post,
     outlets: Vec<Outlet>,
     serial: u64,
     /// When it was told to stop.
@@ -83,7 +85,8 @@ pub(super) fn work(inbox: &Inbox, plan: &NotifyPlan) -> io::Result<()> {
     epoll.add(inbox.shared.wake.as_fd(), Interest::READABLE, WAKE)?;
     epoll.add(programs.as_fd(), Interest::READABLE, PROGRAMS)?;
     let lanes = Lanes::default();
-    let mut engine = Engine { inbox, epoll, programs, lanes, outlets: Vec::new(), serial: 0, stopping: None };
+    let post = Post::default();
+    let mut engine = Engine { inbox, epoll, programs, lanes, post, outlets: Vec::new(), serial: 0, stopping: None };
     engine.apply(clock::now(), plan);
     let mut events = Events::default();
     while !engine.is_over() {
@@ -110,6 +113,7 @@ impl Engine<'_> {
 
     /// Makes the FIFOs what the plan says; those that stay as they are notice nothing.
     fn apply(&mut self, now: Instant, plan: &NotifyPlan) {
+        self.post.set_plan(plan.mail.clone());
         let mut old = std::mem::take(&mut self.outlets);
         for planned in &plan.fifos {
             let same = old.iter().position(|outlet| outlet.plan == *planned && outlet.fifo.is_some());
@@ -164,7 +168,12 @@ impl Engine<'_> {
             match command {
                 Command::Plan(plan) => self.apply(now, &plan),
                 Command::Notice(notice) => self.notice(now, &notice),
-                Command::Balancing(line) => self.write(&line, |plan| plan.lvs),
+                Command::Balancing(BalancingNotice { line, mail }) => {
+                    self.write(&line, |plan| plan.lvs);
+                    if let Some((subject, body)) = mail {
+                        self.post.write(subject, body, &self.inbox.shared);
+                    }
+                }
                 Command::Stop => {
                     self.stopping.get_or_insert(now);
                     self.lanes.stop(now, &mut self.programs);
@@ -178,6 +187,9 @@ impl Engine<'_> {
         if dropped > 0 {
             add(&self.inbox.shared.counts.scripts_dropped, dropped);
             warn!("{}: too many scripts wait to be run: the {dropped} oldest are dropped", notice.name);
+        }
+        if notice.notified.as_ref().is_some_and(|notified| notified.mail) {
+            self.post.notice(notice, &self.inbox.shared);
         }
         if self.outlets.iter().any(|outlet| outlet.plan.vrrp) {
             let Notice { whose, name, what, priority, .. } = notice;
@@ -297,6 +309,7 @@ impl Engine<'_> {
             while self.programs.next_ended().is_some() {}
         }
         self.programs.kill_unless(of_stop);
+        self.post.finish();
         if self.programs.any(of_stop) {
             info!("scripts of the stop are still running");
         }

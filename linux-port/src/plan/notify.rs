@@ -6,18 +6,22 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use steadfast_core::config::diagnostic::Short;
+use steadfast_core::config::diagnostic::{Short, Used};
 use steadfast_core::config::lexer::unescape;
 use steadfast_core::config::statement::{Block, Statement, Word};
 use steadfast_core::config::{Message, Place};
 use steadfast_core::time::Duration;
 
-use crate::grammar::reader::Reader;
+use crate::grammar::reader::{Reader, port};
 use crate::grammar::script::Scripts;
 use crate::process::Script;
 
 /// How long a `startup_script` or `shutdown_script` has, unless the file says otherwise.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The port of a mail server, and how long it has, in seconds, unless the file says otherwise.
+const SMTP: u16 = 25;
+const SMTP_TIMEOUT: u32 = 30;
 
 /// Whom one instance or sync group tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub struct Notified {
     pub tells_deletion: bool,
     /// `notify_priority_changes`, or `vrrp_notify_priority_changes`.
     pub priority_changes: bool,
+    /// `smtp_alert`.
+    pub mail: bool,
 }
 
 /// What `global_defs` say about notifications.
@@ -53,6 +59,8 @@ pub struct NotifyPlan {
     pub startup: Option<(Arc<Script>, Duration)>,
     /// `shutdown_script`, and how long it may run.
     pub shutdown: Option<(Arc<Script>, Duration)>,
+    /// Where mail goes.
+    pub mail: Option<Arc<MailPlan>>,
     /// Whether an instance or a sync group of the file wants to be told of.
     pub anybody: bool,
 }
@@ -60,8 +68,27 @@ pub struct NotifyPlan {
 impl NotifyPlan {
     /// Whether somebody wants to hear of what happens.
     pub fn is_wanted(&self) -> bool {
-        self.anybody || !self.fifos.is_empty()
+        self.anybody || self.mail.is_some() || !self.fifos.is_empty()
     }
+}
+
+/// Where mail goes, and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailPlan {
+    /// `smtp_server`: the name or address of a host, and a port.
+    pub server: (String, u16),
+    /// `smtp_helo_name`: what we call ourselves.
+    pub helo: String,
+    /// `notification_email_from`.
+    pub from: String,
+    /// `notification_email`: at least one.
+    pub to: Vec<String>,
+    /// `smtp_connect_timeout`: for the connection, and again for the whole dialogue.
+    pub timeout: std::time::Duration,
+    /// Faults too (not `no_email_faults`).
+    pub faults: bool,
+    /// `router_id`, which is in each subject.
+    pub router_id: String,
 }
 
 /// A FIFO that notifications are written to.
@@ -102,11 +129,13 @@ impl Notifications {
                 _ => continue,
             };
             let Some(name) = statement.words.clone().next() else { continue };
-            let mut notified = Notified { priority_changes: globals.priority_changes, ..Notified::default() };
+            let mail = globals.smtp_alert_vrrp.or(globals.smtp_alert).unwrap_or(false);
+            let priority_changes = globals.priority_changes;
+            let mut notified = Notified { priority_changes, mail, ..Notified::default() };
             let mut any = false;
             each(statement.body, |entry| any |= notified.keyword(entry, scripts, reader));
             all.plan.anybody |= any;
-            if any || globals.priority_changes {
+            if any || notified.priority_changes || notified.mail {
                 // Of a name that is there twice, the first is run.
                 named.entry(name.text.to_owned()).or_insert_with(|| Arc::new(notified));
             }
@@ -151,6 +180,11 @@ impl Notified {
                 }
                 &mut self.deleted
             }
+            "smtp_alert" => {
+                self.mail = reader.switch(entry).unwrap_or(self.mail);
+                // Mail alone is no reason for anything if there is nobody who reads it.
+                return false;
+            }
             "notify_priority_changes" => {
                 self.priority_changes = reader.switch(entry).unwrap_or(self.priority_changes);
                 return true;
@@ -181,6 +215,21 @@ struct Globals {
     states_on_reload: bool,
     startup: OneTime,
     shutdown: OneTime,
+    mail: Mail,
+    router_id: Option<String>,
+    smtp_alert: Option<bool>,
+    smtp_alert_vrrp: Option<bool>,
+}
+
+/// The keywords about mail.
+#[derive(Default)]
+struct Mail {
+    to: Option<(Place, Vec<String>)>,
+    from: Option<String>,
+    server: Option<(String, u16)>,
+    helo: Option<String>,
+    timeout: Option<u32>,
+    no_faults: bool,
 }
 
 /// One kind of FIFO, as far as it was given.
@@ -219,11 +268,15 @@ impl Globals {
                 self.priority_changes = reader.switch(entry).unwrap_or(self.priority_changes);
             }
             "fifo_write_vrrp_states_on_reload" => self.states_on_reload = reader.flag(entry),
+            "smtp_alert" => self.smtp_alert = reader.switch(entry).or(self.smtp_alert),
+            "smtp_alert_vrrp" => self.smtp_alert_vrrp = reader.switch(entry).or(self.smtp_alert_vrrp),
+            // What is wrong there is the core's to say.
+            "router_id" => self.router_id = entry.words.clone().next().map(|word| word.text.to_owned()),
             "startup_script" => self.startup.script = script(entry, scripts, reader),
             "shutdown_script" => self.shutdown.script = script(entry, scripts, reader),
             "startup_script_timeout" => self.startup.timeout(entry, reader),
             "shutdown_script_timeout" => self.shutdown.timeout(entry, reader),
-            _ => {}
+            _ => self.mail.keyword(entry, reader),
         }
     }
 
@@ -254,9 +307,92 @@ impl Globals {
             states_on_reload: self.states_on_reload,
             startup: self.startup.finish(),
             shutdown: self.shutdown.finish(),
+            mail: self.mail.finish(self.router_id, reader).map(Arc::new),
             anybody: false,
         }
     }
+}
+
+impl Mail {
+    fn keyword(&mut self, entry: &Statement<'_>, reader: &mut Reader<'_>) {
+        match entry.keyword.text {
+            "notification_email" => {
+                let mut to = Vec::new();
+                reader.entries(entry, "a block of addresses, { to }", |line, reader| {
+                    let words = [line.keyword].into_iter().chain(line.words);
+                    for word in words {
+                        match mailbox(word.text) {
+                            Some(address) => to.push(address),
+                            None => reader.warning(word.place, not_an_address("notification_email", word.text)),
+                        }
+                    }
+                });
+                if !to.is_empty() {
+                    self.to = Some((entry.keyword.place, to));
+                }
+            }
+            "notification_email_from" => {
+                self.from = reader.defaulted(entry, "an address", Used::Nothing, mailbox).or(self.from.take());
+            }
+            "smtp_server" => self.server(entry, reader),
+            "smtp_helo_name" => self.helo = reader.host(entry).or(self.helo.take()),
+            "smtp_connect_timeout" => {
+                self.timeout = reader.number(entry, "seconds from 1 to 4294", 1..=4294).or(self.timeout);
+            }
+            "no_email_faults" => self.no_faults = reader.flag(entry),
+            _ => {}
+        }
+    }
+
+    /// `smtp_server HOST [PORT]`
+    fn server(&mut self, entry: &Statement<'_>, reader: &mut Reader<'_>) {
+        let mut words = entry.words;
+        let Some(host) = words.next() else {
+            let message = Message::MissingValue { keyword: "smtp_server", expected: "a host, and perhaps a port" };
+            return reader.warning(entry.keyword.place, message);
+        };
+        let port = match words.next() {
+            None => SMTP,
+            Some(word) => port(word.text).unwrap_or_else(|| {
+                let (keyword, value, expected) = ("smtp_server", word.text, "a port from 1 to 65535");
+                let used = Used::Number(SMTP.into());
+                reader.warning(word.place, Message::Substituted { keyword, value, expected, used });
+                SMTP
+            }),
+        };
+        reader.no_more(entry, words);
+        self.server = Some((host.text.to_owned(), port));
+    }
+
+    fn finish(self, router_id: Option<String>, reader: &mut Reader<'_>) -> Option<MailPlan> {
+        let (place, to) = self.to?;
+        let Some(server) = self.server else {
+            reader.warning(place, "no mail is sent: `notification_email` wants `smtp_server`");
+            return None;
+        };
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let name = if name.trim().is_empty() { "localhost" } else { name.trim() };
+        Some(MailPlan {
+            server,
+            helo: self.helo.unwrap_or_else(|| name.to_owned()),
+            from: self.from.unwrap_or_else(|| format!("keepalived@{name}")),
+            to,
+            timeout: std::time::Duration::from_secs(self.timeout.unwrap_or(SMTP_TIMEOUT).into()),
+            faults: !self.no_faults,
+            router_id: router_id.unwrap_or_else(|| name.to_owned()),
+        })
+    }
+}
+
+/// An address that can stand in a command of SMTP.
+fn mailbox(text: &str) -> Option<String> {
+    let bare = text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).unwrap_or(text);
+    let fits = |letter: char| !letter.is_control() && !letter.is_whitespace() && !"<>".contains(letter);
+    (!bare.is_empty() && bare.len() <= 254 && bare.chars().all(fits)).then(|| bare.to_owned())
+}
+
+fn not_an_address<'a>(keyword: &'static str, value: &'a str) -> Message<'a> {
+    Message::Substituted { keyword, value, expected: "an address", used: Used::Nothing }
 }
 
 impl Fifo {
@@ -391,6 +527,27 @@ mod tests {
             assert!(notified.backup.is_none() && notified.any.is_none());
         }
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn mail_has_a_server_and_readers() {
+        let globals = "global_defs {\nrouter_id r1\nnotification_email {\na@example.org <b@example.org>\n\"c d\"\n}\n\
+                       smtp_server mail.example.org 2525\nsmtp_connect_timeout 5\nno_email_faults\nsmtp_alert\n}\n";
+        let (plan, findings) = read(&format!(
+            "{globals}{INSTANCE}}}\n{}",
+            INSTANCE.replace(" V ", " W ").replace(" 7", " 8") + "smtp_alert off\n}\n"
+        ));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("f:5:1: warning: ") && findings[0].contains("an address"), "{findings:?}");
+        let mail = plan.notify.mail.as_deref().unwrap();
+        assert_eq!((mail.server.0.as_str(), mail.server.1), ("mail.example.org", 2525));
+        assert_eq!(mail.to, ["a@example.org", "b@example.org"]);
+        assert_eq!((mail.timeout.as_secs(), mail.faults, mail.router_id.as_str()), (5, false, "r1"));
+        assert!(mail.from.starts_with("keepalived@") && !mail.helo.is_empty());
+        assert!(plan.routers[0].notified.as_deref().unwrap().mail && plan.routers[1].notified.is_none());
+        let (plan, findings) = read("global_defs {\nnotification_email {\na@example.org\n}\n}\n");
+        assert_eq!(findings, ["f:2:1: warning: no mail is sent: `notification_email` wants `smtp_server`"]);
+        assert!(!plan.notify.is_wanted());
     }
 
     #[test]

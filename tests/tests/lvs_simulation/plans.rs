@@ -51,6 +51,7 @@ pub(crate) fn server(rng: &mut Rng, last: u8) -> Arc<RealServer> {
         inhibit_on_failure: rng.percent(25),
         notify_up: None,
         notify_down: None,
+        mail: false,
         checks: (0..rng.pick(&[0, 1, 1, 1, 1, 2, 3])).map(|_| check(rng)).collect(),
     })
 }
@@ -76,6 +77,7 @@ pub(crate) fn plan(rng: &mut Rng) -> VirtualServer {
         }),
         alpha: false,
         omega: false,
+        mail: false,
         ha_suspend: true,
         servers,
     }

@@ -10,9 +10,9 @@ use log::{error, info, warn};
 use steadfast_core::time::{Duration, Instant};
 
 use crate::ipvs::row::{Protocol, ServiceKey};
-use crate::lvs::plan::{RealServer, VirtualServer};
+use crate::lvs::plan::VirtualServer;
 use crate::lvs::pool::PoolEvent;
-use crate::notify::Outlet;
+use crate::notify::{BalancingNotice, Outlet};
 use crate::process::{Ended, Programs, Script};
 use crate::sys::spawn::Exit;
 
@@ -71,7 +71,7 @@ impl Notices {
             self.run(now, script, format!("{keyword} of {name}"));
         }
         if let Some(outlet) = &self.outlet {
-            outlet.tell_balancing(line(plan, &event).into());
+            outlet.tell_balancing(notice(plan, &event));
         }
     }
 
@@ -131,8 +131,8 @@ impl AsFd for Notices {
     }
 }
 
-/// What a FIFO is told, as keepalived says it.
-fn line(plan: &VirtualServer, event: &PoolEvent) -> String {
+/// What FIFOs and mail are told, as keepalived says it.
+fn notice(plan: &VirtualServer, event: &PoolEvent) -> BalancingNotice {
     let key = plan.keys.first();
     let protocol = match key {
         Some(ServiceKey::Address { protocol: Protocol::Tcp, .. }) => "tcp",
@@ -146,13 +146,25 @@ fn line(plan: &VirtualServer, event: &PoolEvent) -> String {
         (None, Some(ServiceKey::Address { address, port, .. })) => format!("[{address}]:{protocol}:{port}"),
         (None, None) => plan.name.clone(),
     };
-    let server = |server: &RealServer| format!("[{}]:{protocol}:{}", server.key.address, server.key.port);
-    match event {
-        PoolEvent::ServerUp { server: up } => format!("RS {} {service} UP\n", server(up)),
-        PoolEvent::ServerDown { server: down, .. } => format!("RS {} {service} DOWN\n", server(down)),
-        PoolEvent::QuorumGained { .. } => format!("VS {service} UP\n"),
-        PoolEvent::QuorumLost { .. } => format!("VS {service} DOWN\n"),
-    }
+    let (server, state, why) = match event {
+        PoolEvent::ServerUp { server } => (Some(server), "UP", "Its checks say that it answers.".to_owned()),
+        PoolEvent::ServerDown { server, reason } => (Some(server), "DOWN", format!("Its checks say: {reason}.")),
+        PoolEvent::QuorumGained { alive, wanted } => {
+            (None, "UP", format!("The quorum is there: weight {alive} is alive, {wanted} is wanted."))
+        }
+        PoolEvent::QuorumLost { alive, wanted } => {
+            (None, "DOWN", format!("The quorum is lost: weight {alive} is alive, {wanted} is wanted."))
+        }
+    };
+    let (line, subject, mail) = match server {
+        Some(server) => {
+            let address = format!("[{}]:{protocol}:{}", server.key.address, server.key.port);
+            let subject = format!("Realserver {address} of virtual server {service} - {state}");
+            (format!("RS {address} {service} {state}\n"), subject, server.mail)
+        }
+        None => (format!("VS {service} {state}\n"), format!("Virtualserver {service} - {state}"), plan.mail),
+    };
+    BalancingNotice { line: line.into(), mail: mail.then_some((subject, why)) }
 }
 
 /// So many lines at once, and one more every so often.
@@ -179,6 +191,29 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lvs::testing;
+
+    #[test]
+    fn fifos_are_told_in_the_words_of_keepalived() {
+        let plan = testing::service();
+        let server = Arc::new(testing::server("[2001:db8::1]:8080"));
+        let line = |plan: &VirtualServer, event: &PoolEvent| notice(plan, event).line.to_string();
+        let down = PoolEvent::ServerDown { server, reason: "refused".into() };
+        assert_eq!(line(&plan, &down), "RS [2001:db8::1]:tcp:8080 [192.0.2.1]:tcp:80 DOWN\n");
+        let (subject, body) = notice(&plan, &down).mail.unwrap();
+        assert_eq!(subject, "Realserver [2001:db8::1]:tcp:8080 of virtual server [192.0.2.1]:tcp:80 - DOWN");
+        assert_eq!(body, "Its checks say: refused.");
+        let gained = PoolEvent::QuorumGained { alive: 2, wanted: 1 };
+        assert_eq!(notice(&plan, &gained), BalancingNotice { line: "VS [192.0.2.1]:tcp:80 UP\n".into(), mail: None });
+        let marked = VirtualServer {
+            name: "fwmark 3".into(),
+            keys: vec![ServiceKey::Mark { mark: 3, family: steadfast_core::types::Family::V4 }],
+            ..plan.clone()
+        };
+        assert_eq!(line(&marked, &gained), "VS FWM 3 UP\n");
+        let group = VirtualServer { name: "group WEB".into(), ..plan };
+        assert_eq!(line(&group, &gained), "VS [WEB]:0 UP\n");
+    }
 
     #[test]
     fn lines_are_bounded_and_none_is_forgotten() {

@@ -22,6 +22,9 @@ pub(super) struct Globals {
     pub(super) flush_on_stop: FlushOnStop,
     /// `checker_log_all_failures`.
     pub(super) log_all_failures: bool,
+    /// `smtp_alert`, and `smtp_alert_checker`, which has precedence.
+    smtp_alert: Option<bool>,
+    smtp_alert_checker: Option<bool>,
     /// `lvs_sync_daemon`, and whether an id was given.
     sync_daemon: Option<(Place, SyncDaemon, bool)>,
 }
@@ -145,7 +148,17 @@ impl Definitions {
     }
 }
 
+/// A switch of which somebody else says what is wrong with it.
+fn boolean(statement: &Statement<'_>) -> Option<bool> {
+    statement.words.clone().next().map_or(Some(true), |word| value::boolean(word.text))
+}
+
 impl Globals {
+    /// Whether mail is sent of what does not say so itself.
+    pub(super) fn mail(&self) -> Option<bool> {
+        self.smtp_alert_checker.or(self.smtp_alert)
+    }
+
     fn read(&mut self, statement: &Statement<'_>, reader: &mut Reader<'_>) {
         // The core has said what is wrong with the block and with the keywords that are not of LVS.
         let Some(mut body) = statement.body else { return };
@@ -175,6 +188,9 @@ impl Globals {
             "checker_log_all_failures" => {
                 self.log_all_failures = reader.switch(statement).unwrap_or(self.log_all_failures);
             }
+            // What is wrong there is said where the instances are read.
+            "smtp_alert" => self.smtp_alert = boolean(statement).or(self.smtp_alert),
+            "smtp_alert_checker" => self.smtp_alert_checker = reader.switch(statement).or(self.smtp_alert_checker),
             _ => {}
         }
     }

@@ -86,6 +86,7 @@ pub(super) struct ServerDraft {
     inhibit_on_failure: Option<bool>,
     notify_up: Option<Arc<Script>>,
     notify_down: Option<Arc<Script>>,
+    mail: Option<bool>,
     common: Common,
     checks: Vec<CheckDraft>,
 }
@@ -99,6 +100,7 @@ pub(super) struct Inherited<'a> {
     pub(super) upper_threshold: u32,
     pub(super) lower_threshold: u32,
     pub(super) log_all_failures: bool,
+    pub(super) mail: bool,
 }
 
 impl ServerDraft {
@@ -118,6 +120,7 @@ impl ServerDraft {
             inhibit_on_failure: None,
             notify_up: None,
             notify_down: None,
+            mail: None,
             common: Common::default(),
             checks: Vec::new(),
         };
@@ -153,6 +156,7 @@ impl ServerDraft {
             }
             "notify_up" => self.notify_up = scripts.notify(statement, reader),
             "notify_down" => self.notify_down = scripts.notify(statement, reader),
+            "smtp_alert" => self.mail = reader.switch(statement).or(self.mail),
             // The rest of the table are checkers.
             _ => self.checks.extend(CheckDraft::read(keyword, statement, definitions, scripts, reader)),
         }
@@ -181,6 +185,7 @@ impl ServerDraft {
             inhibit_on_failure: self.inhibit_on_failure.unwrap_or(inherited.inhibit_on_failure),
             notify_up: self.notify_up,
             notify_down: self.notify_down,
+            mail: self.mail.unwrap_or(inherited.mail),
             checks,
         }
     }

@@ -160,6 +160,7 @@ struct Draft {
     granularity: Option<(Place, Granularity)>,
     ha_suspend: Option<Place>,
     omega: bool,
+    mail: Option<bool>,
     weight: Option<u32>,
     quorum: Option<(Place, u32)>,
     hysteresis: Option<(Place, u32)>,
@@ -234,6 +235,7 @@ impl Draft {
             }
             "ha_suspend" if reader.flag(statement) => self.ha_suspend = Some(place),
             "omega" => self.omega = reader.switch(statement).unwrap_or(self.omega),
+            "smtp_alert" => self.mail = reader.switch(statement).or(self.mail),
             "weight" => self.weight = server::weight(statement, reader).or(self.weight),
             "quorum" => {
                 let read = reader.number(statement, "a number from 1 to 2147483647", 1..=i32::MAX as u32);

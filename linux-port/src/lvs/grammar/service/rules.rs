@@ -121,6 +121,7 @@ impl Draft {
             sorry,
             alpha: self.common.alpha(),
             omega: self.omega,
+            mail: self.mail.or(services.definitions.globals.mail()).unwrap_or(false),
             ha_suspend: self.ha_suspend.is_some(),
             servers: servers.into_iter().map(Into::into).collect(),
         })
@@ -194,6 +195,8 @@ impl Draft {
             upper_threshold: self.upper_threshold,
             lower_threshold: self.lower_threshold,
             log_all_failures: services.definitions.globals.log_all_failures,
+            // As with keepalived: of a server, unless it is said that not; of a quorum, if it is said.
+            mail: services.definitions.globals.mail().unwrap_or(true),
         };
         let mut seen = BTreeSet::new();
         let mut servers = Vec::new();
