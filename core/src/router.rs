@@ -319,19 +319,19 @@ impl Router {
     /// The next time at which something happens by itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let state = match self.machine {
-            Machine::Initialize { start_at, handover_until } => earliest([start_at, handover_until]),
+            Machine::Initialize { start_at, handover_until } => earliest(&[start_at, handover_until]),
             Machine::Backup(backup) => (!backup.ready).then_some(backup.down_at),
             Machine::Active(active) => {
                 let Active { paced_until, repeat_at, refresh_at, .. } = active;
                 let (zero, lower) = (active.zero_answer_at(), active.lower_answer_at());
-                earliest([Some(active.adver_at), zero, lower, paced_until, repeat_at, refresh_at])
+                earliest(&[Some(active.adver_at), zero, lower, paced_until, repeat_at, refresh_at])
             }
         };
         let retry = match self.held {
             Held::Missing if self.wanted() => self.retry_at,
             _ => None,
         };
-        earliest([state, retry])
+        earliest(&[state, retry])
     }
 
     /// Does what is due at `now`. The event that it brings, if it brings one.
@@ -600,6 +600,6 @@ impl Router {
     }
 }
 
-fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
-    deadlines.into_iter().flatten().min()
+fn earliest(deadlines: &[Option<Instant>]) -> Option<Instant> {
+    deadlines.iter().flatten().min().copied()
 }

@@ -5,59 +5,46 @@ use core::fmt;
 use core::num::{NonZeroU32, NonZeroU64};
 use core::ops::{Add, Sub};
 
-/// A point in time: microseconds since an epoch of the port's choice (boot, program start).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(Micros);
+/// A point in time: microseconds since an epoch of the port's choice (boot, program start). Kept as one more than
+/// they are, so that an `Option` of it takes no more memory than it does: a Virtual Router has many such options,
+/// and a board little memory.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(NonZeroU64);
 
 /// A span of time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Duration(Micros);
+pub struct Duration(u64);
 
 /// A span of time that is configured and takes half the memory: tenths of milliseconds, up to 119 hours.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pause(NonZeroU32);
 
-/// Microseconds, kept as one more than they are, so that an `Option` of them takes no more memory than they
-/// do. A Virtual Router has many such options, and a board little memory.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Micros(NonZeroU64);
-
-impl Micros {
-    const fn new(micros: u64) -> Self {
-        Self(NonZeroU64::MIN.saturating_add(micros))
-    }
-
-    const fn get(self) -> u64 {
-        self.0.get().saturating_sub(1)
-    }
-}
-
-impl Default for Micros {
-    fn default() -> Self {
-        Self::new(0)
-    }
-}
-
-impl fmt::Debug for Micros {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get().fmt(f)
-    }
-}
-
 impl Instant {
     /// The point `micros` microseconds after the epoch.
     pub const fn from_micros(micros: u64) -> Self {
-        Self(Micros::new(micros))
+        Self(NonZeroU64::MIN.saturating_add(micros))
     }
 
     /// Microseconds since the epoch.
     pub const fn as_micros(self) -> u64 {
-        self.0.get()
+        self.0.get().wrapping_sub(1)
     }
 
     /// The time from `earlier` to `self`; zero if `earlier` is the later one.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.as_micros().saturating_sub(earlier.as_micros()))
+        Duration(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self(NonZeroU64::MIN)
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Instant({})", self.as_micros())
     }
 }
 
@@ -67,7 +54,7 @@ impl Duration {
 
     /// A span of `micros` microseconds.
     pub const fn from_micros(micros: u64) -> Self {
-        Self(Micros::new(micros))
+        Self(micros)
     }
 
     /// A span of `millis` milliseconds.
@@ -82,7 +69,7 @@ impl Duration {
 
     /// The span in microseconds.
     pub const fn as_micros(self) -> u64 {
-        self.0.get()
+        self.0
     }
 
     /// The span in whole milliseconds, rounded down.
@@ -144,14 +131,14 @@ impl Add<Pause> for Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, span: Duration) -> Self {
-        Self::from_micros(self.as_micros().saturating_add(span.as_micros()))
+        Self(self.0.saturating_add(span.0))
     }
 }
 
 impl Sub<Duration> for Instant {
     type Output = Self;
     fn sub(self, span: Duration) -> Self {
-        Self::from_micros(self.as_micros().saturating_sub(span.as_micros()))
+        Self(NonZeroU64::new(self.0.get().saturating_sub(span.0)).unwrap_or(NonZeroU64::MIN))
     }
 }
 
@@ -202,6 +189,5 @@ mod tests {
     #[test]
     fn an_option_of_a_time_takes_no_more_memory() {
         assert_eq!(size_of::<Option<Instant>>(), size_of::<u64>());
-        assert_eq!(size_of::<Option<Duration>>(), size_of::<u64>());
     }
 }

@@ -93,7 +93,8 @@ impl Router {
         };
         let own = self.effective_priority();
         if backup.lost_elsewhere || backup.crossed {
-            let lesser = priority < own || (priority == own && heard.own.is_some_and(|own| heard.source < own));
+            let lesser =
+                priority < own || (priority == own && heard.own.is_some_and(|own| number(heard.source) < number(own)));
             if lesser && !backup.crossed {
                 backup.down_at = backup.down_at + self.settings.interval.duration();
             }
@@ -149,7 +150,7 @@ impl Router {
             return None;
         };
         bump(&mut self.counters.dual_active);
-        if priority > own || (priority == own && heard.own.is_some_and(|own| heard.source > own)) {
+        if priority > own || (priority == own && heard.own.is_some_and(|own| number(heard.source) > number(own))) {
             self.adopt(heard.fit);
             let interval = if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
             self.say(Speak::Farewell);
@@ -209,6 +210,14 @@ impl Active {
     /// When the answer that was held back goes out.
     pub(super) fn lower_answer_at(&self) -> Option<Instant> {
         self.answered.filter(|_| self.held_back).map(|answered| answered - ANSWER_RESERVE)
+    }
+}
+
+/// An address as the number by which equal priorities are decided (RFC 9568 section 6.4.3).
+const fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits() as u128,
+        IpAddr::V6(address) => address.to_bits(),
     }
 }
 

@@ -243,9 +243,13 @@ pub(super) fn ipv6_header(
 /// The parts one after another, cut off or filled up with zeros to `N` bytes.
 pub(super) fn concat<const N: usize, const PARTS: usize>(parts: [&[u8]; PARTS]) -> [u8; N] {
     let mut whole = [0; N];
-    let bytes = parts.into_iter().flatten();
-    whole.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
+    fill(&mut whole, &parts);
     whole
+}
+
+fn fill(whole: &mut [u8], parts: &[&[u8]]) {
+    let bytes = parts.iter().copied().flatten();
+    whole.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
 }
 
 /// A MAC address.

@@ -200,6 +200,7 @@ fn view(agent: &Agent<Storage>, interface: InterfaceId) {
         used(counter);
     }
     used(agent.lost_events());
+    used(agent.last_retired());
     used((interface.index(), agent.interface(any(interface), any(Family::V6))));
 }
 
