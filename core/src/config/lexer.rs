@@ -227,7 +227,7 @@ impl<'a> Lexer<'a> {
         let start = self.offset;
         loop {
             match self.peek() {
-                None | Some(b'\n') => return Kind::Unterminated(self.since(start).trim_end()),
+                None | Some(b'\n') => return Kind::Unterminated(self.since(start).trim_ascii_end()),
                 Some(b'"') => {
                     let word = self.since(start);
                     self.bump();
@@ -273,7 +273,7 @@ impl<'a> Lexer<'a> {
             self.bump();
         }
         let text = self.since(start);
-        if quote.is_some() { Kind::Unterminated(text.trim_end()) } else { Kind::Word(text) }
+        if quote.is_some() { Kind::Unterminated(text.trim_ascii_end()) } else { Kind::Word(text) }
     }
 
     /// Whether the brace `byte` in the middle of a word ends that word: one that closes the word, but not

@@ -290,7 +290,7 @@ pub fn prefix(text: &str) -> Option<(IpAddr, Option<Result<u8, &str>>)> {
 
 /// The name of an interface or an address label as the kernel takes it: 1 to 15 bytes, no `/`.
 pub fn interface(text: &str) -> Option<&str> {
-    let allowed = |c: char| c != '/' && !c.is_whitespace() && !c.is_control();
+    let allowed = |c: char| c != '/' && !c.is_ascii_whitespace() && !c.is_control();
     ((1..=15).contains(&text.len()) && text.chars().all(allowed)).then_some(text)
 }
 
