@@ -25,7 +25,7 @@ for name in "$@"; do
     ip link add "$name" type veth peer name "other$number" && ip link set "$name" up &&
         ip link set "other$number" up && ip address add "10.99.$number.1/24" dev "$name" || exit 77
 done
-keepalived -n -l -f /run/k.conf >/run/log 2>&1 &
+keepalived -n -l -P -f /run/k.conf >/run/log 2>&1 &
 daemon=$!
 wait_for() {
     for attempt in $(seq 200); do "$@" && return; sleep 0.05; done
