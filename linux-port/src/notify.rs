@@ -58,10 +58,6 @@ pub enum What {
     Gone,
     /// As Active it has heard one of less right.
     LowerPriority,
-    /// Its priority has changed while it is Active.
-    MasterPriority,
-    /// Its priority has changed while it is not.
-    BackupPriority,
 }
 
 impl fmt::Display for Whose {
@@ -82,8 +78,6 @@ impl fmt::Display for What {
             Self::Stop => "STOP",
             Self::Deleted => "DELETED",
             Self::LowerPriority => "MASTER_RX_LOWER_PRI",
-            Self::MasterPriority => "MASTER_PRIORITY",
-            Self::BackupPriority => "BACKUP_PRIORITY",
         })
     }
 }

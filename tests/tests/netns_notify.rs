@@ -41,6 +41,7 @@ fn main() {
         Ok(()) => {
             add("instances-are-told-of-as-by-keepalived", instances_as_keepalived);
             add("a-group-is-told-of-as-by-keepalived", group_as_keepalived);
+            add("a-start-without-a-link-is-told-of-as-by-keepalived", down_as_keepalived);
             add("mail-has-the-subjects-of-keepalived", mail_as_keepalived);
         }
         Err(why) => println!("skipped: as-keepalived: {why}"),
@@ -50,6 +51,9 @@ fn main() {
     add("hung-and-forking-scripts-cost-nobody-anything", hung_and_forking);
     add("a-full-fifo-delays-nothing-and-what-is-lost-is-counted", full_fifo);
     add("scripts-of-the-start-and-the-end-and-of-a-fifo", start_and_end);
+    add("an-active-of-less-right-is-told-of", lower_priority);
+    add("servers-and-quorums-are-told-of", servers);
+    add("reloads-repeat-states-if-asked-to-and-leak-nothing", reloads);
     libtest_mimic::run(&arguments, trials).exit();
 }
 
@@ -60,7 +64,12 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let lab = Self { lan: Lan::new(&["told"]) };
+        Self::with(&["told"])
+    }
+
+    /// The same with other machines on the LAN.
+    fn with(names: &[&str]) -> Self {
+        let lab = Self { lan: Lan::new(names) };
         // A second network, of which the other end of the cable is all there is.
         let hub = lab.lan.hub();
         hub.ip(&format!("link add q0 type veth peer name eth1 netns {}", lab.lan.host(0).namespace.name()));
@@ -143,8 +152,9 @@ struct Phase<'a> {
     generic: usize,
 }
 
-fn tell(engine: Engine, text: &dyn Fn(&Lab, &str) -> String, phases: &[Phase<'_>]) -> Told {
+fn tell(engine: Engine, text: &dyn Fn(&Lab, &str) -> String, before: fn(&Lab), phases: &[Phase<'_>]) -> Told {
     let lab = Lab::new();
+    before(&lab);
     lab.script("script", "echo \"$@\"");
     let (fifo, reader) = lab.fifo();
     let mut daemon = lab.start(engine, &text(&lab, &fifo));
@@ -158,7 +168,8 @@ fn tell(engine: Engine, text: &dyn Fn(&Lab, &str) -> String, phases: &[Phase<'_>
         }
         let new: Vec<String> = reader.log().lines().skip(lines).map(str::to_owned).collect();
         lines += new.len();
-        told.group_last.push(new.last().is_some_and(|line| line.starts_with("GROUP")));
+        let grouped = new.iter().rfind(|line| !line.starts_with("INSTANCE \"C\""));
+        told.group_last.push(grouped.is_some_and(|line| line.starts_with("GROUP")));
         for line in &new {
             let whose = line.split(' ').nth(1).unwrap_or("").to_owned();
             told.lines.entry(whose).or_default().push(line.clone());
@@ -196,8 +207,8 @@ fn in_order(said: &[String]) {
 }
 
 #[track_caller]
-fn assert_same(text: &dyn Fn(&Lab, &str) -> String, phases: &[Phase<'_>]) {
-    let [ours, theirs] = [Engine::Steadfast, Engine::Keepalived].map(|engine| tell(engine, text, phases));
+fn assert_same(text: &dyn Fn(&Lab, &str) -> String, before: fn(&Lab), phases: &[Phase<'_>]) {
+    let [ours, theirs] = [Engine::Steadfast, Engine::Keepalived].map(|engine| tell(engine, text, before, phases));
     assert_eq!(ours, theirs);
 }
 
@@ -206,8 +217,8 @@ fn terminate(_: &Lab, daemon: &Daemon) {
 }
 
 fn reload(lab: &Lab, daemon: &Daemon, change: impl Fn(String) -> String) {
-    let path = fs::read_dir(lab.lan.folder()).expect("the folder").flatten().map(|entry| entry.path());
-    let path = path.filter(|path| path.extension().is_some_and(|end| end == "conf")).next().expect("a configuration");
+    let mut paths = fs::read_dir(lab.lan.folder()).expect("the folder").flatten().map(|entry| entry.path());
+    let path = paths.find(|path| path.extension().is_some_and(|end| end == "conf")).expect("a configuration");
     let text = fs::read_to_string(path).expect("a configuration");
     let said = || {
         daemon
@@ -241,6 +252,7 @@ fn instances_as_keepalived() {
     };
     assert_same(
         &text,
+        |_| {},
         &[
             Phase {
                 act: &|_, _| {},
@@ -269,17 +281,48 @@ fn instances_as_keepalived() {
     );
 }
 
-fn group_as_keepalived() {
+/// Two instances in one group, which tell all they can.
+fn grouped(lab: &Lab, fifo: &str) -> String {
+    let script = lab.path("script").display().to_string();
+    let kinds = |name: &str| all_kinds(&script, name);
+    globals(&format!("notify_fifo {fifo}"))
+        + &instance("A", "eth0", 51, &kinds("A"))
+        + &instance("B", "eth1", 52, &kinds("B"))
+        + &format!("vrrp_sync_group G {{\n    group {{\n        A\n        B\n    }}\n{}}}\n", kinds("G"))
+}
+
+fn down_as_keepalived() {
     let text = |lab: &Lab, fifo: &str| {
         let script = lab.path("script").display().to_string();
-        let kinds = |name: &str| all_kinds(&script, name);
-        globals(&format!("notify_fifo {fifo}"))
-            + &instance("A", "eth0", 51, &kinds("A"))
-            + &instance("B", "eth1", 52, &kinds("B"))
-            + &format!("vrrp_sync_group G {{\n    group {{\n        A\n        B\n    }}\n{}}}\n", kinds("G"))
+        grouped(lab, fifo) + &instance("C", "eth1", 53, &all_kinds(&script, "C"))
     };
+    let down = |lab: &Lab| _ = lab.lan.hub().ip("link set q0 down");
     assert_same(
         &text,
+        down,
+        &[
+            Phase { act: &|_, _| {}, brings: &[r#"GROUP "G" FAULT 0"#, r#"INSTANCE "C" FAULT 100"#], generic: 0 },
+            Phase {
+                act: &|lab, _| _ = lab.lan.hub().ip("link set q0 up"),
+                brings: &[r#"GROUP "G" MASTER 0"#, r#"INSTANCE "C" MASTER 100"#],
+                generic: 0,
+            },
+            Phase {
+                act: &|lab, _| down(lab),
+                brings: &[r#"GROUP "G" FAULT 0"#, r#"INSTANCE "C" FAULT 100"#],
+                generic: 0,
+            },
+            // Also of what could not take part it is told that it stops.
+            Phase { act: &terminate, brings: &[r#"GROUP "G" STOP 0"#, r#"INSTANCE "C" STOP 100"#], generic: 0 },
+        ],
+    );
+}
+
+fn group_as_keepalived() {
+    let text = grouped;
+    assert_same(
+        &text,
+        |_| {},
         &[
             Phase { act: &|_, _| {}, brings: &[r#"GROUP "G" MASTER 0"#], generic: 0 },
             Phase {
@@ -490,4 +533,89 @@ fn start_and_end() {
     let expected =
         ["begin word", r#"INSTANCE "A" BACKUP 100"#, r#"INSTANCE "A" MASTER 100"#, r#"INSTANCE "A" STOP 100"#, "end"];
     assert_eq!(lab.said("reader"), expected);
+}
+
+fn lower_priority() {
+    let lab = Lab::with(&["told", "other"]);
+    let (fifo, reader) = lab.fifo();
+    let script = lab.script("script", "echo \"$@\"");
+    let scripts = format!("notify_master_rx_lower_pri \"{script} lower\"\nnotify \"{script} any\"");
+    let higher = instance("A", "eth0", 51, &scripts).replace("priority 100", "priority 200");
+    let _daemon = lab.start(Engine::Steadfast, &(globals(&format!("notify_fifo {fifo}")) + &higher));
+    let other = Daemon::start_with(Engine::Steadfast, &lab.lan, 1, &instance("A", "eth0", 51, ""));
+    lab.wait_said("script", "MASTER 200", 1);
+    lab.lan.cut(1);
+    other.wait_state("active", PATIENCE);
+    lab.lan.heal(1);
+    lab.wait_said("script", "lower", 1);
+    other.wait_state("backup", PATIENCE);
+    let expected = ["BACKUP", "MASTER", "MASTER_RX_LOWER_PRI"].map(|what| format!("INSTANCE \"A\" {what} 200"));
+    assert_eq!(reader.log().lines().collect::<Vec<_>>(), expected);
+    assert_eq!(lab.said("script"), ["any INSTANCE A BACKUP 200", "any INSTANCE A MASTER 200", "lower"]);
+}
+
+fn servers() {
+    let lab = Lab::new();
+    let (fifo, reader) = lab.fifo();
+    let subjects = mail_server(&lab);
+    let mail = "router_id r1\nnotification_email {\na@example.org\n}\nsmtp_server 127.0.0.1 2525";
+    let server = "real_server 127.0.0.1 8081 {\nTCP_CHECK {\nwarmup 0\nretry 0\n}\n}\n";
+    let quiet = server.replace("8081 {", "8082 {\nsmtp_alert off");
+    let text = globals(&format!("lvs_notify_fifo {fifo}\n{mail}"))
+        + &format!("virtual_server 10.9.0.100 80 {{\nprotocol TCP\ndelay_loop 1\nsmtp_alert\n{server}{quiet}}}\n");
+    let open = |port: u16| lab.lan.host(0).namespace.enter(|| TcpListener::bind(("127.0.0.1", port)).expect("a port"));
+    let quiet = open(8082);
+    let _daemon = lab.start(Engine::Steadfast, &text);
+    let wait = |line: &str| {
+        wait_for(line, PATIENCE, || reader.log().lines().any(|found| found == line).then_some(()));
+    };
+    wait("RS [127.0.0.1]:tcp:8081 [10.9.0.100]:tcp:80 DOWN");
+    drop(quiet);
+    wait("RS [127.0.0.1]:tcp:8082 [10.9.0.100]:tcp:80 DOWN");
+    wait("VS [10.9.0.100]:tcp:80 DOWN");
+    let _server = open(8081);
+    wait("RS [127.0.0.1]:tcp:8081 [10.9.0.100]:tcp:80 UP");
+    wait("VS [10.9.0.100]:tcp:80 UP");
+    let got = || Some(subjects.lock().expect("no panic").clone()).filter(|got| got.len() >= 5);
+    let expected = [
+        // As long as nothing has been checked, all are taken to be up.
+        "[r1] Virtualserver [10.9.0.100]:tcp:80 - UP",
+        "[r1] Realserver [127.0.0.1]:tcp:8081 of virtual server [10.9.0.100]:tcp:80 - DOWN",
+        "[r1] Virtualserver [10.9.0.100]:tcp:80 - DOWN",
+        "[r1] Realserver [127.0.0.1]:tcp:8081 of virtual server [10.9.0.100]:tcp:80 - UP",
+        "[r1] Virtualserver [10.9.0.100]:tcp:80 - UP",
+    ];
+    let mut got = wait_for("five mails", PATIENCE, got);
+    // What happens at once is told in no order of its own.
+    got.sort();
+    let mut expected = expected.map(str::to_owned);
+    expected.sort();
+    assert_eq!(got, expected);
+}
+
+fn reloads() {
+    let lab = Lab::new();
+    let other = lab.path("other").display().to_string();
+    let (fifo, reader) = lab.fifo();
+    let script = lab.script("script", "exec sleep 1000");
+    let text = |number: usize| {
+        let lines = match number % 2 {
+            0 => format!("vrrp_notify_fifo {fifo}\nfifo_write_vrrp_states_on_reload"),
+            _ => format!("vrrp_notify_fifo {fifo}\nnotify_fifo {other}\nnotify_fifo_script {script}"),
+        };
+        globals(&lines) + &instance("A", "eth0", 51, "")
+    };
+    let daemon = lab.start(Engine::Steadfast, &text(0));
+    let masters = || reader.log().lines().filter(|line| *line == r#"INSTANCE "A" MASTER 100"#).count();
+    wait_for("the Active", PATIENCE, || (masters() == 1).then_some(()));
+    let descriptors = || fs::read_dir(format!("/proc/{}/fd", daemon.process.pid())).expect("descriptors").count();
+    let before = descriptors();
+    for number in 1..=10 {
+        reload(&lab, &daemon, |_| text(number));
+    }
+    wait_for("five repetitions", PATIENCE, || (masters() == 6).then_some(()));
+    assert!(!lab.path("other").exists());
+    // Each reader of the other FIFO is told to end.
+    wait_for("the end of all readers", PATIENCE, || daemon.process.family().len().eq(&1).then_some(()));
+    wait_for("as many descriptors as before", PATIENCE, || (descriptors() <= before).then_some(()));
 }

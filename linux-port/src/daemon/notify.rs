@@ -209,9 +209,19 @@ impl Notices {
     }
 
     fn tell_if(&mut self, agent: &Agent<Heap>, is_true: impl Fn(&News) -> bool) {
+        // What a new router was for a moment, before it was in its sync group, is not told.
+        let mut settled: HashMap<RouterId, usize> = HashMap::new();
+        for (at, news) in self.news.iter().enumerate() {
+            if number(news.what).is_some() && !self.told.contains_key(&news.router) {
+                settled.insert(news.router, at);
+            }
+        }
         // Of one router everything is told in order.
         let mut waiting: HashSet<RouterId> = HashSet::new();
-        for news in std::mem::take(&mut self.news) {
+        for (at, news) in std::mem::take(&mut self.news).into_iter().enumerate() {
+            if settled.get(&news.router).is_some_and(|settled| at < *settled) {
+                continue;
+            }
             if waiting.contains(&news.router) || !is_true(&news) {
                 waiting.insert(news.router);
                 self.news.push(news);

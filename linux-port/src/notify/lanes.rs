@@ -81,7 +81,6 @@ impl Lanes {
             What::Deleted => (&notified.deleted, &notified.any),
             What::Gone => (&None, &notified.any),
             What::LowerPriority => (&notified.lower, &None),
-            What::MasterPriority | What::BackupPriority => return 0,
         };
         self.events += 1;
         let job =

@@ -42,8 +42,6 @@ pub struct Notified {
     pub any: Option<Arc<Script>>,
     /// `notify_deleted`, with or without a script: that it is gone is told as DELETED, not as FAULT.
     pub tells_deletion: bool,
-    /// `notify_priority_changes`, or `vrrp_notify_priority_changes`.
-    pub priority_changes: bool,
     /// `smtp_alert`.
     pub mail: bool,
 }
@@ -130,12 +128,11 @@ impl Notifications {
             };
             let Some(name) = statement.words.clone().next() else { continue };
             let mail = globals.smtp_alert_vrrp.or(globals.smtp_alert).unwrap_or(false);
-            let priority_changes = globals.priority_changes;
-            let mut notified = Notified { priority_changes, mail, ..Notified::default() };
+            let mut notified = Notified { mail, ..Notified::default() };
             let mut any = false;
             each(statement.body, |entry| any |= notified.keyword(entry, scripts, reader));
             all.plan.anybody |= any;
-            if any || notified.priority_changes || notified.mail {
+            if any || notified.mail {
                 // Of a name that is there twice, the first is run.
                 named.entry(name.text.to_owned()).or_insert_with(|| Arc::new(notified));
             }
@@ -185,10 +182,6 @@ impl Notified {
                 // Mail alone is no reason for anything if there is nobody who reads it.
                 return false;
             }
-            "notify_priority_changes" => {
-                self.priority_changes = reader.switch(entry).unwrap_or(self.priority_changes);
-                return true;
-            }
             _ => return false,
         };
         if place.is_some() {
@@ -211,7 +204,6 @@ fn script(entry: &Statement<'_>, scripts: &Scripts, reader: &mut Reader<'_>) -> 
 #[derive(Default)]
 struct Globals {
     fifos: [Fifo; 3],
-    priority_changes: bool,
     states_on_reload: bool,
     startup: OneTime,
     shutdown: OneTime,
@@ -264,9 +256,6 @@ impl Globals {
             }
         }
         match keyword {
-            "vrrp_notify_priority_changes" => {
-                self.priority_changes = reader.switch(entry).unwrap_or(self.priority_changes);
-            }
             "fifo_write_vrrp_states_on_reload" => self.states_on_reload = reader.flag(entry),
             "smtp_alert" => self.smtp_alert = reader.switch(entry).or(self.smtp_alert),
             "smtp_alert_vrrp" => self.smtp_alert_vrrp = reader.switch(entry).or(self.smtp_alert_vrrp),
@@ -459,7 +448,7 @@ mod tests {
         let text = format!(
             "{INSTANCE}notify_master \"/bin/true 'to master' \\\"now\\\"\" root root\nnotify_backup /bin/true\nnotify_fault '/bin/true fault'\n\
              notify_stop \"/bin/true stop\"\nnotify_deleted\nnotify_master_rx_lower_pri \"/bin/true lower\"\n\
-             notify \"/bin/true any\"\nnotify_priority_changes yes\n}}\n\
+             notify \"/bin/true any\"\n}}\n\
              vrrp_sync_group G {{\ngroup {{ V }}\nnotify_backup \"/bin/true group\"\n}}\n"
         );
         let (plan, findings) = read(&text);
@@ -473,7 +462,7 @@ mod tests {
         assert_eq!(words(&notified.stop), ["/bin/true", "stop"]);
         assert_eq!(words(&notified.lower), ["/bin/true", "lower"]);
         assert_eq!(words(&notified.any), ["/bin/true", "any"]);
-        assert!(notified.tells_deletion && notified.deleted.is_none() && notified.priority_changes);
+        assert!(notified.tells_deletion && notified.deleted.is_none());
         assert_eq!(words(&plan.groups[0].notified.as_deref().unwrap().backup), ["/bin/true", "group"]);
         assert!(plan.notify.is_wanted());
     }
@@ -488,7 +477,7 @@ mod tests {
     #[test]
     fn fifos_have_scripts_users_and_different_names() {
         let text = "global_defs {\nnotify_fifo /run/a root\nnotify_fifo_script \"/bin/cat -u\"\nvrrp_notify_fifo \"/run/b\"\n\
-                    lvs_notify_fifo /run/a\nvrrp_notify_priority_changes on\nfifo_write_vrrp_states_on_reload\n\
+                    lvs_notify_fifo /run/a\nfifo_write_vrrp_states_on_reload\n\
                     startup_script /bin/true\nstartup_script_timeout 3\nshutdown_script \"/bin/true end\"\n}\n";
         let (plan, findings) = read(text);
         assert_eq!(findings, ["f:5:17: warning: `lvs_notify_fifo` has no effect: `/run/a` is another FIFO already"]);
