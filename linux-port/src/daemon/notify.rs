@@ -212,7 +212,7 @@ impl Notices {
         // What a new router was for a moment, before it was in its sync group, is not told.
         let mut settled: HashMap<RouterId, usize> = HashMap::new();
         for (at, news) in self.news.iter().enumerate() {
-            if number(news.what).is_some() && !self.told.contains_key(&news.router) {
+            if news.what == What::Fault && !self.told.contains_key(&news.router) {
                 settled.insert(news.router, at);
             }
         }
