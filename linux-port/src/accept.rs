@@ -127,15 +127,13 @@ pub struct Unaccepted {
     /// There as long as there may be policies of ours.
     note: PathBuf,
     held: BTreeSet<IpAddr>,
-    /// An earlier run may not have come to its end: some of what is held may be missing.
-    unsure: bool,
     client: Option<Client>,
 }
 
 impl Unaccepted {
     /// None yet; `note` is where it is noted that there are some.
     pub fn new(note: &Path) -> Self {
-        Self { note: note.to_owned(), held: BTreeSet::new(), unsure: false, client: None }
+        Self { note: note.to_owned(), held: BTreeSet::new(), client: None }
     }
 
     /// Begins with what an earlier run has left, if it noted so.
@@ -146,7 +144,6 @@ impl Unaccepted {
     pub fn recall(&mut self) -> io::Result<()> {
         if self.note.exists() {
             self.held = self.client()?.dump()?;
-            self.unsure = true;
         }
         Ok(())
     }
@@ -157,17 +154,18 @@ impl Unaccepted {
     ///
     /// The first of the system's; as much as possible is done nevertheless. `Unsupported` on a kernel without XFRM.
     pub fn set(&mut self, wanted: &BTreeSet<IpAddr>) -> io::Result<()> {
-        let unsure = std::mem::take(&mut self.unsure);
-        if *wanted == self.held && !unsure {
+        if wanted.is_empty() && self.held.is_empty() {
             return Ok(());
         }
+        self.client()?;
         if !wanted.is_empty() {
             // Where nothing can be noted, they do no harm if this run is killed.
             let _ = fs::write(&self.note, "");
         }
         let mut result = Ok(());
         let before = self.held.clone();
-        for address in wanted.iter().copied().filter(|address| unsure || !before.contains(address)) {
+        // Also those that should be there: an earlier run may have been cut short, or somebody may have removed all.
+        for address in wanted.iter().copied() {
             let all = Policy::all(address);
             let mut added = Ok(());
             for policy in all {
