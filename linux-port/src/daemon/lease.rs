@@ -1,17 +1,18 @@
 //! The lease of the addresses: they are put on with a lifetime, which is renewed for as long as the loop works, so that
 //! the kernel lets go of them when this agent is killed, hung or starved.
 //!
-//! The loop only says that it lives; a thread of its own tells the kernel, because others may hold the lock for changes
-//! of addresses for long, and no Advertisement waits for that. It renews nothing that the loop has not asked for a
-//! moment ago, and [`Leases::forget`] ends only when no message about the router is on its way.
+//! The loop only says that it lives, after it has sent what was due; a thread of its own tells the kernel, because others
+//! may hold the lock for changes of addresses for long, and no Advertisement waits for that. It renews nothing that the
+//! loop has not asked for a moment ago, and [`Leases::forget`] ends only when no message about the router is on its way.
 //!
 //! The kernel counts in whole seconds and looks about once a second: an address with a lifetime of N s is gone at most
-//! N + 1 s after it was renewed. From an interval of 1 s on an address is renewed with each Advertisement and at no other
-//! time, so that it is gone 3 intervals after the last one: before any peer takes over. Below 1 s the kernel is too
-//! coarse for that, and all addresses are renewed together four times a second.
+//! N + 1 s after it was renewed. It may have been renewed up to an interval after the last Advertisement, and the peers
+//! take over 3 intervals after that one, so N is the largest with N + 1 <= 2 intervals. Below 1 s the kernel is too
+//! coarse for that, and N is 1.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -25,63 +26,41 @@ use crate::sys::clock;
 use crate::sys::event::EventFd;
 use crate::sys::poll::PollSet;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A quarter of the shortest lease.
+/// A quarter of the shortest lease: how often the loop asks.
 const QUARTER: Duration = Duration::from_millis(250);
-const HALF_A_QUARTER: Duration = Duration::from_millis(125);
+
+/// How long ago the loop may have asked; what has run out is never put on again by a thread that was late.
+const FRESH: Duration = Duration::from_millis(125);
 
 /// How much earlier than the lease ends it counts as over, in doubt.
 const DOUBT: Duration = Duration::from_millis(50);
 
 /// The lease of a Virtual Router's addresses in seconds: over when the peers take over, but at least 1.
 pub(super) fn seconds(settings: &Settings) -> u32 {
-    let adverts = settings.down_timer_adverts.min(3);
-    let patience = settings.interval.duration().times(adverts.into()).as_micros() / 1_000_000;
-    u32::try_from(patience.saturating_sub(1)).unwrap_or(u32::MAX).max(1)
+    let intervals = u64::from(settings.down_timer_adverts.min(3).saturating_sub(1));
+    let longest = settings.interval.duration().times(intervals).as_micros() / 1_000_000;
+    u32::try_from(longest.saturating_sub(1)).unwrap_or(u32::MAX).max(1)
 }
 
-/// What the loop knows of a Virtual Router whose addresses are leased.
-#[derive(Debug)]
-struct Alive {
-    /// When it last advertised, in microseconds.
-    at: Arc<AtomicU64>,
-    /// Renewed with its Advertisements, not four times a second.
-    with_advertisements: bool,
-    seconds: u32,
-}
-
-/// What the thread knows of it.
+/// The lease of one Virtual Router's addresses, as the thread knows it.
 #[derive(Debug)]
 struct Lease {
     renewals: Vec<Renewal>,
-    advertised: Arc<AtomicU64>,
-    with_advertisements: bool,
-    /// How long ago the loop may have asked: half of the lease, so that what has run out is never put on again.
-    patience: Duration,
-    /// The Advertisement, or the moment, of the last renewal.
+    /// A quarter of it.
+    quarter: Duration,
+    /// When the loop asked for the last renewal.
     renewed: Instant,
 }
 
 impl Lease {
     /// Whether it is to be renewed now that the loop has asked at `asked`.
     fn is_due(&mut self, asked: Instant, now: Instant) -> bool {
-        let alive = if self.with_advertisements {
-            Instant::from_micros(self.advertised.load(Ordering::Acquire))
-        } else {
-            asked
-        };
-        let fresh = now.since(alive) <= self.patience;
-        let wanted = if self.with_advertisements {
-            alive > self.renewed
-        } else {
-            // Others may have been the reason to ask.
-            alive.since(self.renewed) > HALF_A_QUARTER
-        };
-        if fresh && wanted {
-            self.renewed = alive;
+        // The loop asks a little later each time, and never sooner than it has to.
+        let due = now.since(asked) <= FRESH && asked.since(self.renewed) + FRESH > self.quarter;
+        if due {
+            self.renewed = asked;
         }
-        fresh && wanted
+        due
     }
 }
 
@@ -105,12 +84,9 @@ impl Shared {
 #[derive(Debug)]
 pub(super) struct Leases {
     shared: Arc<Shared>,
-    /// By the number of the router.
-    alive: Vec<Option<Alive>>,
-    /// A router that is renewed with its Advertisements has sent one since the loop last asked.
-    advertised: bool,
-    /// How many there are of the others, and when they are renewed, together; `None` if there are none.
-    together: usize,
+    /// By the number of the router: since when its addresses are leased, and for how many seconds.
+    held: BTreeMap<usize, (Instant, u32)>,
+    /// When the loop asks next; `None` if there are no leases.
     due: Option<Instant>,
 }
 
@@ -129,7 +105,7 @@ impl Leases {
                 error!("leases are no longer renewed, and addresses will be lost: {error}");
             }
         })?;
-        Ok(Self { shared, alive: Vec::new(), advertised: false, together: 0, due: None })
+        Ok(Self { shared, held: BTreeMap::new(), due: None })
     }
 
     /// Renews those of `specs` from now on that have a lifetime; they were just put on.
@@ -141,38 +117,17 @@ impl Leases {
             return;
         }
         let seconds = seconds(settings);
-        let with_advertisements = settings.interval.duration() >= SECOND;
-        let at = Arc::new(AtomicU64::new(now.as_micros()));
-        let patience = Duration::from_millis(u64::from(seconds) * 500);
-        let lease = Lease { renewals, advertised: Arc::clone(&at), with_advertisements, patience, renewed: now };
-        self.shared.leases().insert(router, lease);
-        if self.alive.len() <= router {
-            self.alive.resize_with(router + 1, || None);
-        }
-        if let Some(place) = self.alive.get_mut(router) {
-            *place = Some(Alive { at, with_advertisements, seconds });
-        }
-        if !with_advertisements {
-            self.together += 1;
-            self.due.get_or_insert(now + QUARTER);
-        }
+        let quarter = QUARTER.times(seconds.into());
+        self.shared.leases().insert(router, Lease { renewals, quarter, renewed: now });
+        self.held.insert(router, (now, seconds));
+        self.due.get_or_insert(now + QUARTER);
     }
 
     /// Renews a router's addresses no longer. When this returns no renewal of them is on its way.
     pub(super) fn forget(&mut self, router: usize) {
-        let Some(alive) = self.alive.get_mut(router).and_then(Option::take) else { return };
-        self.shared.leases().remove(&router);
-        if !alive.with_advertisements {
-            self.together -= 1;
-            self.due = self.due.filter(|_| self.together > 0);
-        }
-    }
-
-    /// A router sends an Advertisement.
-    pub(super) fn advertised(&mut self, now: Instant, router: usize) {
-        if let Some(alive) = self.alive.get(router).and_then(Option::as_ref) {
-            alive.at.store(now.as_micros(), Ordering::Release);
-            self.advertised |= alive.with_advertisements;
+        if self.held.remove(&router).is_some() {
+            self.shared.leases().remove(&router);
+            self.due = self.due.filter(|_| !self.held.is_empty());
         }
     }
 
@@ -181,14 +136,11 @@ impl Leases {
         self.due
     }
 
-    /// Has the addresses renewed whose turn it is. Never waits; `now` is the time that this turn of the loop began.
+    /// Has the leases renewed whose turn it is. Never waits; `now` is the time that this turn of the loop began, and the
+    /// Advertisements that were due by then have been sent.
     pub(super) fn ask(&mut self, now: Instant) {
-        let advertised = std::mem::take(&mut self.advertised);
-        let due = self.due.is_some_and(|due| due <= now);
-        if due {
+        if self.due.is_some_and(|due| due <= now) {
             self.due = Some(now + QUARTER);
-        }
-        if due || advertised {
             self.shared.asked_at.store(now.as_micros(), Ordering::Release);
             self.shared.asked.raise();
         }
@@ -196,12 +148,9 @@ impl Leases {
 
     /// Whether the lease of a router's addresses is over, as far as can be told.
     pub(super) fn is_over(&self, now: Instant, router: usize) -> bool {
-        self.alive.get(router).and_then(Option::as_ref).is_some_and(|alive| {
-            let mut last = alive.at.load(Ordering::Acquire);
-            if !alive.with_advertisements {
-                last = last.max(self.shared.asked_at.load(Ordering::Acquire));
-            }
-            now.since(Instant::from_micros(last)) + DOUBT >= Duration::from_secs(alive.seconds.into())
+        self.held.get(&router).is_some_and(|(since, seconds)| {
+            let asked = Instant::from_micros(self.shared.asked_at.load(Ordering::Acquire));
+            now.since(asked.max(*since)) + DOUBT >= Duration::from_secs(u64::from(*seconds))
         })
     }
 }
@@ -209,7 +158,7 @@ impl Leases {
 /// Renews what the loop asks for; ends only with an error.
 fn renew(shared: &Shared, renewer: &mut Renewer) -> io::Result<()> {
     let mut wait = PollSet::new();
-    wait.add(std::os::fd::AsFd::as_fd(&shared.asked));
+    wait.add(shared.asked.as_fd());
     loop {
         wait.wait(None)?;
         shared.asked.lower();
@@ -239,33 +188,21 @@ mod tests {
             settings.down_timer_adverts = adverts;
             seconds(&settings)
         };
-        assert_eq!([1, 10, 66, 67, 99].map(|interval| of(interval, 3)), [1; 5]);
-        assert_eq!([100, 133, 134, 150, 200, 4095].map(|interval| of(interval, 3)), [2, 2, 3, 3, 5, 121]);
-        assert_eq!([(100, 1), (100, 2), (100, 100)].map(|(interval, adverts)| of(interval, adverts)), [1, 1, 2]);
+        assert_eq!([1, 10, 99, 100, 149].map(|interval| of(interval, 3)), [1; 5]);
+        assert_eq!([150, 199, 200, 300, 4095].map(|interval| of(interval, 3)), [2, 2, 3, 5, 80]);
+        assert_eq!([(300, 1), (300, 2), (300, 100)].map(|(interval, adverts)| of(interval, adverts)), [1, 2, 5]);
     }
 
     #[test]
     fn only_what_the_loop_has_just_asked_for_is_renewed() {
         let ms = |ms| Instant::default() + Duration::from_millis(ms);
-        let advertised = Arc::new(AtomicU64::new(0));
-        let mut lease = Lease {
-            renewals: Vec::new(),
-            advertised: Arc::clone(&advertised),
-            with_advertisements: true,
-            patience: SECOND,
-            renewed: ms(1000),
-        };
-        let advertise = |at: Instant| advertised.store(at.as_micros(), Ordering::Release);
-        advertise(ms(1000));
-        assert!(!lease.is_due(ms(1500), ms(1500)), "no Advertisement since");
-        advertise(ms(2000));
-        assert!(lease.is_due(ms(2000), ms(2001)));
-        assert!(!lease.is_due(ms(2300), ms(2300)), "once for each Advertisement");
-        advertise(ms(3000));
-        assert!(!lease.is_due(ms(3000), ms(4001)), "the process stood still");
-        lease.with_advertisements = false;
-        assert!(!lease.is_due(ms(2010), ms(2010)), "asked for another's sake");
-        assert!(lease.is_due(ms(2240), ms(2240)));
-        assert!(!lease.is_due(ms(2490), ms(4000)), "the process stood still");
+        let mut lease = Lease { renewals: Vec::new(), quarter: QUARTER.times(2), renewed: ms(1000) };
+        assert!(!lease.is_due(ms(1250), ms(1251)), "not its turn");
+        assert!(!lease.is_due(ms(1500), ms(1626)), "the process stood still");
+        assert!(lease.is_due(ms(1500), ms(1625)));
+        assert!(!lease.is_due(ms(1755), ms(1756)), "not its turn");
+        assert!(lease.is_due(ms(2010), ms(2011)));
+        lease.quarter = QUARTER;
+        assert!(lease.is_due(ms(2260), ms(2260)));
     }
 }

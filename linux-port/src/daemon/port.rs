@@ -201,7 +201,6 @@ impl Port<Heap> for LinuxPort {
         if self.put_advertisement(agent, router, priority, form).is_none_or(|result| result.is_err()) {
             debug!("an Advertisement had nowhere to go");
         } else {
-            self.leases.advertised(self.now, router.index());
             // Not a farewell.
             if priority.is_some() && agent.view(router).is_some_and(|view| view.state == State::Active) {
                 self.record.advertised(self.now, router.index());
