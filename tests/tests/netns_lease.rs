@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SOON: f64 = 2100.0;
 /// The processor of an agent that is to be starved.
 const CPU: &str = "0";
+
+/// Held while somebody takes all the time of a processor from everybody else: what shall not be starved then waits.
+static PROCESSORS: Mutex<()> = Mutex::new(());
 
 /// What befalls the Active.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,6 +173,7 @@ fn gone_in_time(spec: &Spec, fate: Fate, round: u32) -> f64 {
                 std::thread::sleep(ms(1370.0));
             }
         });
+        let _alone = (fate == Fate::Starved).then(|| PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner));
         std::thread::sleep(ms(f64::from(round) * 137.0 + 61.0));
         let begun = Stamp::now();
         let mut spinner = None;
@@ -291,6 +296,7 @@ fn restarted_too_late() {
 
 /// Every processor is wanted by two others.
 fn busy() {
+    let _alone = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
     let lan = Lan::new(&["active"]);
     let spec = Spec::v3(100);
     let mut text = staggered(&spec, 100, 2);
