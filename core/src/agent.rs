@@ -358,13 +358,32 @@ impl<S: Storage> Agent<S> {
     /// `held`: its addresses were found on the interface, left by a predecessor; they are taken off, or
     /// taken over if it becomes Active.
     pub fn add(&mut self, now: Instant, config: &RouterConfig<'_>, held: bool) -> Result<RouterId, AddError> {
-        self.add_with(config, held, |agent, index| agent.start(now, index, Reason::Startup))
+        self.add_weighed(now, config, held, 0, false)
     }
 
-    /// As [`add`](Self::add), but it is Active at once, if its interface lets it be, also within the startup delay: this
-    /// machine was Active until a moment ago, and its peers have not missed it yet.
-    pub fn go_on(&mut self, now: Instant, config: &RouterConfig<'_>, held: bool) -> Result<RouterId, AddError> {
-        self.add_with(config, held, |agent, index| {
+    /// The same for one that trackers bear on from its begin, see [`weigh`](Self::weigh).
+    pub fn add_weighed(
+        &mut self,
+        now: Instant,
+        config: &RouterConfig<'_>,
+        held: bool,
+        addition: i32,
+        faulty: bool,
+    ) -> Result<RouterId, AddError> {
+        let start = |agent: &mut Self, index| agent.start(now, index, Reason::Startup);
+        self.add_with(now, config, held, (addition, faulty), start)
+    }
+
+    /// As [`add_weighed`](Self::add_weighed) without a fault, but it is Active at once, if its interface lets it be, also
+    /// within the startup delay: this machine was Active until a moment ago, and its peers have not missed it yet.
+    pub fn go_on(
+        &mut self,
+        now: Instant,
+        config: &RouterConfig<'_>,
+        held: bool,
+        addition: i32,
+    ) -> Result<RouterId, AddError> {
+        self.add_with(now, config, held, (addition, false), |agent, index| {
             let event = agent.routers.get_mut(index).and_then(|router| router.go_on(now));
             agent.note(now, index, event);
         })
@@ -372,8 +391,10 @@ impl<S: Storage> Agent<S> {
 
     fn add_with(
         &mut self,
+        now: Instant,
         config: &RouterConfig<'_>,
         held: bool,
+        (addition, faulty): (i32, bool),
         start: impl FnOnce(&mut Self, usize),
     ) -> Result<RouterId, AddError> {
         let settings = config.settings;
@@ -394,11 +415,10 @@ impl<S: Storage> Agent<S> {
             self.trackers.grow(count)?;
             self.events.grow(count);
         }
-        let index = self.routers.insert(
-            Router::new(config.interface, settings, has_source, held),
-            config.addresses,
-            config.excluded,
-        )?;
+        let mut router = Router::new(config.interface, settings, has_source, held);
+        // It has not begun to listen, so nothing else follows.
+        router.track(now, addition, faulty);
+        let index = self.routers.insert(router, config.addresses, config.excluded)?;
         self.busy = self.busy.saturating_add(1);
         self.link(config.interface, index);
         self.spread();

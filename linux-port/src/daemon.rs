@@ -15,6 +15,7 @@ mod port;
 mod record;
 mod reload;
 mod snapshot;
+mod tracking;
 mod watch;
 
 use std::io;
@@ -47,6 +48,7 @@ use links::VirtualLinks;
 use port::LinuxPort;
 use record::{Predecessors, Record};
 use reload::Reloads;
+use tracking::Tracking;
 
 /// Exit status when it could not start or had to give up.
 const EXIT_FAILURE: u8 = 1;
@@ -140,6 +142,7 @@ struct Daemon {
     groups: SyncGroups,
     /// Who was Active when the agent before this one came to its end; only for the first configuration.
     predecessors: Predecessors,
+    tracking: Tracking,
     /// When it was told to stop.
     stopping: Option<Instant>,
 }
@@ -219,6 +222,7 @@ impl Daemon {
             order: Vec::new(),
             groups: SyncGroups::default(),
             predecessors,
+            tracking: Tracking::default(),
             stopping: None,
         };
         let now = clock::now();
@@ -257,6 +261,7 @@ impl Daemon {
                 break;
             }
         }
+        self.stop_tracking();
         let LinuxPort { locals, notices, .. } = &mut self.port;
         notices.finish(&self.agent, self.order.iter().filter_map(|id| locals.get(id.index())?.as_ref()));
         // After the addresses have moved: until then connections still come here, and have to find their servers.
@@ -280,6 +285,7 @@ impl Daemon {
         self.receive(now);
         self.answers(now)?;
         self.news(now)?;
+        self.seen(now);
         if self.polls.is_ready(self.signals.as_fd()) {
             self.signals(now);
         }
@@ -401,7 +407,8 @@ impl Daemon {
         let local = locals.into_iter().find(|local| *local.name == *router)?;
         let interface = self.port.interfaces.get(local.interface)?;
         let view = self.agent.view(local.id)?;
-        Some(snapshot::explanation(&local.name, &interface.name, view, now))
+        let trackers = self.tracking.explain(local.id);
+        Some(snapshot::explanation(&local.name, &interface.name, view, now, &trackers))
     }
 
     /// Has the state written down in keepalived's way.
@@ -426,7 +433,10 @@ impl Daemon {
         let lost = ("steadfast-events-lost", self.agent.lost_events());
         let notices = self.port.notices.outlet().into_iter().flat_map(|outlet| outlet.counts().iter());
         let counters = self.agent.counters().iter().chain([lost]).chain(notices).collect();
-        Snapshot::new(routers.collect(), interfaces.collect(), status::GlobalStatus { counters })
+        let mut snapshot = Snapshot::new(routers.collect(), interfaces.collect(), status::GlobalStatus { counters });
+        let name = |id| self.port.local(id).map(|local| Name::clone(&local.name));
+        snapshot.trackers = self.tracking.status(now, wall, name);
+        snapshot
     }
 
     /// Has what is needed made for a configuration that was read.

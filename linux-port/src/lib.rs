@@ -24,4 +24,5 @@ pub mod storage;
 pub mod sys;
 pub mod sysctl;
 pub mod timestamp;
+pub mod tracking;
 pub mod vmac;

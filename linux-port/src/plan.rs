@@ -5,6 +5,7 @@
 mod groups;
 mod lease;
 pub mod notify;
+pub mod tracking;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -27,6 +28,7 @@ use crate::source;
 
 use lease::Unleased;
 use notify::{Notifications, Notified, NotifyPlan};
+use tracking::TrackingPlan;
 
 /// The most blocks and other statements that a file may have, not counting what is in the blocks: twice as many as
 /// there may be services.
@@ -42,6 +44,8 @@ pub struct Plan {
     pub routers: Vec<Arc<PlannedRouter>>,
     /// The sync groups, in the order of the file. Their members are among the routers; none is there twice.
     pub groups: Vec<PlannedGroup>,
+    /// What is tracked.
+    pub tracking: TrackingPlan,
     /// What the director shall do.
     pub lvs: LvsPlan,
     /// Who is told of what happens.
@@ -302,8 +306,9 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
         group.notified = notifications.of_group(&group.name);
     }
     let lvs = grammar::read(&statements, &scripts, findings);
+    let tracking = tracking::read(&statements, &scripts, &routers, &groups, findings);
     let notify = Arc::new(notifications.plan);
-    Plan { globals: planned_globals(&config.globals), routers, groups, lvs, notify }
+    Plan { globals: planned_globals(&config.globals), routers, groups, tracking, lvs, notify }
 }
 
 /// What instances may not share.

@@ -125,6 +125,11 @@ impl<T> Programs<T> {
         }
     }
 
+    /// Whether this program runs, be it that somebody was told that its time was over.
+    pub fn is_running(&self, id: ProgramId) -> bool {
+        self.running.contains_key(&id.0)
+    }
+
     /// Takes in what has happened, ends what has had its time, and starts what had to wait. Never waits.
     ///
     /// # Errors

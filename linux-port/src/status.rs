@@ -7,6 +7,7 @@
 
 pub mod lvs;
 pub mod table;
+pub mod tracking;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,6 +33,9 @@ pub struct Snapshot {
     pub interfaces: Vec<InterfaceStatus>,
     /// What belongs to no router.
     pub global: GlobalStatus,
+    /// What is tracked, if anything is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trackers: Vec<tracking::TrackerStatus>,
     /// The services of LVS; empty if the configuration has none.
     #[serde(default)]
     pub services: Vec<lvs::ServiceStatus>,
@@ -43,7 +47,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// The document of these parts, in this version's schema.
     pub fn new(routers: Vec<RouterStatus>, interfaces: Vec<InterfaceStatus>, global: GlobalStatus) -> Self {
-        Self { schema: SCHEMA, routers, interfaces, global, services: Vec::new(), director: GlobalStatus::default() }
+        let (trackers, services, director) = Default::default();
+        Self { schema: SCHEMA, routers, interfaces, global, trackers, services, director }
     }
 
     /// The same with what the director of LVS has to say.

@@ -9,6 +9,7 @@ pub mod epoll;
 pub mod event;
 pub mod fifo;
 pub mod filter;
+pub mod inotify;
 pub mod local;
 pub mod message;
 pub mod option;

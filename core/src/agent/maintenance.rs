@@ -138,7 +138,7 @@ mod tests {
         let going_on = |agent: &mut Agent<Heap>, vrid| {
             let addresses = [[192, 0, 2, vrid].into()];
             let config = RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[] };
-            let id = agent.go_on(now, &config, true).unwrap();
+            let id = agent.go_on(now, &config, true, 0).unwrap();
             agent.view(id).unwrap().state
         };
         assert_eq!(going_on(&mut agent, 1), State::Initialize, "its link is down");

@@ -224,11 +224,11 @@ impl<S: Storage> Agent<S> {
         }
     }
 
-    /// What bears on a Virtual Router in all from now on: an addition to its priority, and how many trackers take it
+    /// What bears on a Virtual Router in all from now on: an addition to its priority, and whether a tracker takes it
     /// out. For a port that keeps its trackers itself, and lets none [`track`](Self::track) the same Virtual Router.
-    pub fn weigh(&mut self, now: Instant, id: RouterId, addition: i32, faults: u16) {
+    pub fn weigh(&mut self, now: Instant, id: RouterId, addition: i32, faulty: bool) {
         let Some(index) = self.routers.index(id) else { return };
-        self.change(now, index, addition, faults > 0);
+        self.change(now, index, addition, faulty);
     }
 
     fn bear(&mut self, now: Instant, index: usize, before: Effect, after: Effect) {

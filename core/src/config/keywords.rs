@@ -164,8 +164,11 @@ impl Vocabulary {
     /// Its keywords: all, or those that core acts upon.
     pub const fn keywords(self) -> &'static [Keyword] {
         match self {
-            // The blocks of IPVS are none of core's.
-            Self::VirtualServer
+            // These blocks are none of core's.
+            Self::Script
+            | Self::TrackFile
+            | Self::TrackProcess
+            | Self::VirtualServer
             | Self::VirtualServerGroup
             | Self::RealServer
             | Self::Checker

@@ -18,6 +18,7 @@ use super::port::LinuxPort;
 use super::{Daemon, Name};
 use crate::lvs::plan::LvsPlan;
 use crate::netlink::Address;
+use crate::plan::tracking::{Bearing, TrackingPlan};
 use crate::plan::{Plan, PlannedRouter, PlannedVirtualMac};
 use crate::vmac::Vmac;
 
@@ -48,14 +49,14 @@ impl Daemon {
     /// # Errors
     /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
     pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
-        let Prepared { plan: Plan { routers, groups, lvs, notify, .. }, links, there } = prepared;
+        let Prepared { plan: Plan { routers, groups, tracking, lvs, notify, .. }, links, there } = prepared;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
                 running.insert(identity(&local.plan), local.id);
             }
         }
-        if let Err(error) = self.learn(now, &routers) {
+        if let Err(error) = self.learn(now, &routers, &tracking) {
             for (router, link) in routers.iter().zip(links) {
                 self.give_back(&Name::from(&*router.name), link.and_then(Result::ok));
             }
@@ -74,7 +75,9 @@ impl Daemon {
             }
             self.agent.remove(now, gone);
         }
+        self.know_trackers(now, &tracking);
         let mut order = Vec::with_capacity(planned.len());
+        let mut kept = HashSet::new();
         for ((old, router), link) in planned {
             let name = Name::from(&*router.name);
             match old {
@@ -85,13 +88,21 @@ impl Daemon {
                         error!("{name}: {problem}; it stays as it was");
                     }
                     order.push(id);
+                    kept.insert(id);
                 }
                 None => {
+                    let bearings = tracking.bearings.get(&*name).map_or(&[][..], Vec::as_slice);
                     let added = link.transpose().and_then(|link| {
-                        self.add(now, router, link.clone(), &there).inspect_err(|_| self.give_back(&name, link))
+                        self.add(now, router, link.clone(), &there, bearings)
+                            .inspect_err(|_| self.give_back(&name, link))
                     });
                     match added {
-                        Ok(id) => order.push(id),
+                        Ok(id) => {
+                            order.push(id);
+                            if self.agent.view(id).is_some_and(|view| view.state == State::Active) {
+                                kept.insert(id);
+                            }
+                        }
                         Err(problem) => error!("{name}: {problem}; it is left out"),
                     }
                 }
@@ -99,6 +110,7 @@ impl Daemon {
         }
         self.order = order;
         self.regroup(now, &groups);
+        self.track(now, tracking, &kept);
         let LinuxPort { locals, notices, .. } = &mut self.port;
         let routers = self.order.iter().filter_map(|id| locals.get(id.index())?.as_ref());
         notices.applied(&self.agent, routers.clone());
@@ -119,7 +131,7 @@ impl Daemon {
     }
 
     /// Learns of the interfaces that these routers are on, and of their addresses.
-    fn learn(&mut self, now: Instant, routers: &[Arc<PlannedRouter>]) -> io::Result<()> {
+    fn learn(&mut self, now: Instant, routers: &[Arc<PlannedRouter>], tracking: &TrackingPlan) -> io::Result<()> {
         let known = self.port.interfaces.len();
         for router in routers {
             self.interface(&router.interface)?;
@@ -127,6 +139,7 @@ impl Daemon {
                 self.interface(device)?;
             }
         }
+        self.watch_tracked(tracking)?;
         self.note_addresses(routers.iter().map(|router| &**router));
         if self.port.interfaces.len() > known {
             return self.reread(now);
@@ -139,7 +152,7 @@ impl Daemon {
     }
 
     /// The number of an interface, which is watched from now on.
-    fn interface(&mut self, name: &str) -> io::Result<usize> {
+    pub(super) fn interface(&mut self, name: &str) -> io::Result<usize> {
         if let Some(at) = self.port.interfaces.at(name) {
             return Ok(at);
         }
@@ -188,6 +201,7 @@ impl Daemon {
         router: Arc<PlannedRouter>,
         virtual_link: Option<Vmac>,
         there: &[Address],
+        bearings: &[Bearing],
     ) -> Result<RouterId, String> {
         let at = self.port.interfaces.at(&router.interface).ok_or("its interface is not known")?;
         let interface = self.port.interfaces.get(at).ok_or("its interface is not known")?;
@@ -207,10 +221,13 @@ impl Daemon {
             .filter(|spec| self.port.holders.of(spec.interface, spec.ip).is_empty())
             .collect();
         let held = !leftovers.is_empty();
-        let predecessor = self.predecessors.of(now, &router);
+        // Whoever goes on is not kept out by a tracker that has not said anything yet.
+        let (addition, faulty) = self.tracking.known(bearings);
+        let predecessor = self.predecessors.of(now, &router).filter(|_| !faulty);
+        let strictly = self.tracking.initial(bearings);
         let added = self.with_config(&router, id, |agent, config| match predecessor {
-            Some(_) => agent.go_on(now, config, held),
-            None => agent.add(now, config, held),
+            Some(_) => agent.go_on(now, config, held, addition),
+            None => agent.add_weighed(now, config, held, strictly.0, strictly.1),
         });
         if let Some(advertised) = predecessor {
             let ago = now.since(advertised).as_micros() / 1000;

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use steadfast_core::agent::{State, View};
+use steadfast_core::agent::{Report, State, View, Weight};
 use steadfast_core::text::Explanation;
 use steadfast_core::time::Instant;
 
 use super::local::Local;
+use super::tracking::tracked;
 use crate::control::Explained;
 use crate::keepalived::dump::DumpedRouter;
 use crate::status;
@@ -64,9 +65,15 @@ pub(super) fn dumped(local: &Local, view: &View<'_>, now: Instant, wall: Timesta
 }
 
 /// Why a Virtual Router is as it is.
-pub(super) fn explanation(name: &str, interface: &str, view: View<'_>, now: Instant) -> Explained {
-    // Nothing is tracked on Linux yet.
-    let explanation = Explanation { name, interface, view, now, trackers: &|_| None };
+pub(super) fn explanation(
+    name: &str,
+    interface: &str,
+    view: View<'_>,
+    now: Instant,
+    trackers: &[(String, Weight, Option<Report>)],
+) -> Explained {
+    let tracked = |number| tracked(trackers, number);
+    let explanation = Explanation { name, interface, view, now, trackers: &tracked };
     Explained::new(&explanation.to_string())
 }
 

@@ -147,6 +147,7 @@ impl Daemon {
         if up && !was_up {
             self.agent.handle_link(now, id, LinkState::Up);
         }
+        self.tracked_interface(now, at);
     }
 
     /// Opens the sockets that an interface needs.

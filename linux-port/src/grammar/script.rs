@@ -173,6 +173,17 @@ impl Scripts {
         Some(Arc::new(script))
     }
 
+    /// The same for a script that is left out if its program cannot be run now, which is said.
+    pub(crate) fn settle_if_there(&self, unchecked: Unchecked, reader: &mut Reader<'_>) -> Option<Arc<Script>> {
+        let place = unchecked.place;
+        let script = self.settle(unchecked, reader)?;
+        let there = script.words.first().is_some_and(|program| is_program(Path::new(program)));
+        if !there {
+            reader.warning(place, "it is not tracked until a reload finds it");
+        }
+        there.then_some(script)
+    }
+
     /// Finds the program of a script, and says what would keep it from being run.
     fn look(&self, place: Place, script: &mut Script, reader: &mut Reader<'_>) {
         let Some(name) = script.words.first_mut() else { return };
@@ -211,6 +222,11 @@ impl Scripts {
         let unchecked = self.read(statement, After::User, reader)?;
         self.settle(unchecked, reader)
     }
+}
+
+/// Whether there is a program at a path.
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|known| known.is_file() && known.mode() & 0o111 != 0)
 }
 
 /// The part of a path that others than root can change: the file or a directory above it.

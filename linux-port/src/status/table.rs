@@ -7,6 +7,7 @@ use std::fmt::Write;
 use steadfast_core::text::{Age, Cell, CounterLine, InterfaceRow, Line, MovedCounters, Printable, RouterRow, widen};
 use steadfast_core::time::Duration;
 
+use super::tracking::TrackerStatus;
 use super::{Counters, Family, RouterStatus, Snapshot, State};
 use crate::timestamp::Timestamp;
 
@@ -27,6 +28,11 @@ pub fn table(snapshot: &Snapshot, now: Timestamp) -> String {
     });
     let cells: Vec<_> = [InterfaceRow::HEAD].into_iter().chain(interfaces.map(|row| row.cells())).collect();
     lines(&mut out, &cells);
+
+    if !snapshot.trackers.is_empty() {
+        out.push('\n');
+        trackers(&mut out, &snapshot.trackers, now);
+    }
 
     if !snapshot.services.is_empty() {
         out.push('\n');
@@ -62,6 +68,31 @@ pub fn counters(snapshot: &Snapshot, router: Option<&str>) -> Option<String> {
 fn counted(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Counters)> {
     let routers = snapshot.routers.iter().map(|router| (&*router.name, &router.counters));
     routers.chain([("global", &snapshot.global.counters), ("director", &snapshot.director.counters)])
+}
+
+/// Trackers, each with what it does.
+fn trackers(out: &mut String, trackers: &[TrackerStatus], now: Timestamp) {
+    let head = ["TRACKER", "KIND", "SAYS", "SINCE", "LAST RESULT", "BEARS ON"].map(String::from);
+    let row = |tracker: &TrackerStatus| {
+        let bears = tracker.bears_on.iter().map(|bearing| {
+            let router = Printable(&bearing.router);
+            match (bearing.weight, bearing.fault, bearing.adds) {
+                (_, true, _) => format!("{router} (out)"),
+                (0, ..) => format!("{router} (weight 0)"),
+                (weight, _, adds) => format!("{router} ({adds:+} of {weight})"),
+            }
+        });
+        [
+            Printable(&tracker.name).to_string(),
+            tracker.kind.to_string(),
+            tracker.value(),
+            age(tracker.since, now),
+            Printable(&tracker.result).to_string(),
+            bears.collect::<Vec<_>>().join(", "),
+        ]
+    };
+    let rows: Vec<_> = [head].into_iter().chain(trackers.iter().map(row)).collect();
+    columns(out, &rows);
 }
 
 fn router_row(router: &RouterStatus, now: Timestamp) -> RouterRow<'_> {
