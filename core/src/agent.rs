@@ -18,7 +18,7 @@ use core::net::IpAddr;
 use core::num::NonZeroU8;
 
 use crate::counters::GlobalCounters;
-use crate::router::Router;
+use crate::router::{Mark, Router};
 use crate::storage::{Storage, Table};
 use crate::time::{Duration, Instant};
 use crate::types::{Family, Priority};
@@ -247,6 +247,9 @@ pub struct RouterConfig<'a> {
     pub addresses: &'a [IpAddr],
     /// Addresses that go with it but are not advertised, of either family.
     pub excluded: &'a [IpAddr],
+    /// The routers that its Advertisements go to and come from, one by one (`unicast_peer`): 255 at most, all of its
+    /// family. Without any they go to the [group](Settings::group).
+    pub peers: &'a [IpAddr],
 }
 
 /// Why a Virtual Router was not taken; nothing has changed.
@@ -258,7 +261,8 @@ pub enum AddError {
     Duplicate,
     /// No such interface.
     Interface,
-    /// No address to advertise, more than 255, one of the wrong family, or version 2 with IPv6.
+    /// No address to advertise, more than 255 of them or of peers, one of the wrong family, a peer that is a group, or
+    /// version 2 with IPv6.
     Addresses,
     /// No such Virtual Router or sync group, or another interface, family, VRID or version than it has: remove it and add
     /// the new one.
@@ -418,7 +422,7 @@ impl<S: Storage> Agent<S> {
         let mut router = Router::new(config.interface, settings, has_source, held);
         // It has not begun to listen, so nothing else follows.
         router.track(now, addition, faulty);
-        let index = self.routers.insert(router, config.addresses, config.excluded)?;
+        let index = self.routers.insert(router, config)?;
         self.busy = self.busy.saturating_add(1);
         self.link(config.interface, index);
         self.spread();
@@ -440,7 +444,7 @@ impl<S: Storage> Agent<S> {
             return Err(AddError::Identity);
         }
         check_addresses(config)?;
-        let changed = self.routers.set_addresses(index, config.addresses, config.excluded)?;
+        let changed = self.routers.set_addresses(index, config)?;
         let event = self.routers.get_mut(index).and_then(|router| {
             if changed {
                 router.reacquire();
@@ -560,8 +564,9 @@ impl<S: Storage> Agent<S> {
     fn source_changed(&mut self, now: Instant, index: usize) {
         let Some(router) = self.routers.get_mut(index) else { return };
         let interface = self.interfaces.get(router.interface.index());
-        router.has_source = interface.and_then(|interface| interface.source(&router.settings)).is_some();
-        if !router.has_source {
+        let has_source = interface.and_then(|interface| interface.source(&router.settings)).is_some();
+        router.marks.set(Mark::HasSource, has_source);
+        if !has_source {
             self.stop(now, index, Reason::NoSourceAddress, false);
             if let Some(router) = self.routers.get_mut(index) {
                 router.mute();
@@ -603,7 +608,7 @@ impl<S: Storage> Agent<S> {
         };
         self.owed.set(index, router.owes_advertisement(), other);
         let idle = router.is_idle();
-        if core::mem::replace(&mut router.note.idle, idle) != idle {
+        if router.marks.set(Mark::WasIdle, idle) {
             self.busy = if idle { self.busy.saturating_sub(1) } else { self.busy.saturating_add(1) };
         }
     }
@@ -613,7 +618,9 @@ fn check_addresses(config: &RouterConfig<'_>) -> Result<(), AddError> {
     let family = config.settings.family;
     let count = config.addresses.len();
     let fits = (1..=255).contains(&count)
-        && config.addresses.iter().all(|address| Family::of(address) == family)
+        && config.addresses.iter().chain(config.peers).all(|address| Family::of(address) == family)
+        && config.peers.len() <= 255
+        && !config.peers.iter().any(IpAddr::is_multicast)
         && !(family == Family::V6 && config.settings.version == crate::types::Version::V2);
     if fits { Ok(()) } else { Err(AddError::Addresses) }
 }

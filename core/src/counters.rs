@@ -34,6 +34,8 @@ counters! {
         checksum_errors: "checksum-errors",
         /// VRID not configured on the receiving interface.
         vrid_errors: "vrid-errors",
+        /// Unicast from an address that is no peer's (discarded only when asked for).
+        peer_errors: "steadfast-peer-errors",
         /// Wrong type or length, and a VRID that is not ours (or none).
         unattributed_errors: "steadfast-unattributed-errors",
     }
@@ -99,6 +101,7 @@ impl GlobalCounters {
             Discard::Version => &mut self.version_errors,
             Discard::Checksum => &mut self.checksum_errors,
             Discard::Vrid => &mut self.vrid_errors,
+            Discard::Peer => &mut self.peer_errors,
             _ => &mut self.unattributed_errors,
         };
         *counter = counter.saturating_add(1);
@@ -109,7 +112,7 @@ impl RouterCounters {
     /// The counter of a check that is this Virtual Router's own; `None` for the global ones.
     pub(crate) fn of(&mut self, discard: Discard) -> Option<&mut Count> {
         Some(match discard {
-            Discard::HopLimit | Discard::Version | Discard::Checksum | Discard::Vrid => return None,
+            Discard::HopLimit | Discard::Version | Discard::Checksum | Discard::Vrid | Discard::Peer => return None,
             Discard::Type => &mut self.invalid_type_pkts_rcvd,
             Discard::Length => &mut self.packet_length_errors,
             Discard::Count => &mut self.address_count_errors,

@@ -34,7 +34,7 @@
 //! agent.handle_source(now, lan, Family::V4, Some("192.0.2.2".parse().unwrap()));
 //! let settings = Settings::new(Family::V4, Vrid::new(7).unwrap());
 //! let addresses = ["192.0.2.1".parse().unwrap()];
-//! let config = RouterConfig { interface: lan, settings, addresses: &addresses, excluded: &[] };
+//! let config = RouterConfig { interface: lan, settings, addresses: &addresses, excluded: &[], peers: &[] };
 //! let router = agent.add(now, &config, false).unwrap();
 //!
 //! // Startup is notified, and then there is nothing to do for 3 x 1 s + 156/256 s.
@@ -45,7 +45,8 @@
 //! now = agent.poll_at().unwrap();
 //! let Some(Action::Advertise { priority, form, .. }) = agent.poll(now) else { panic!() };
 //! let mut buffer = [0; 64];
-//! let length = agent.emit(router, priority, form, &mut buffer).unwrap();
+//! let envelope = agent.envelopes(router).next().unwrap();
+//! let length = agent.emit(router, &envelope, priority, form, &mut buffer).unwrap();
 //! assert_eq!(length, 20);
 //! let Some(Action::Acquire { generation, .. }) = agent.poll(now) else { panic!() };
 //! // The port puts the address on, and reports.

@@ -7,6 +7,7 @@
 
 mod grouping;
 mod hearing;
+mod marks;
 mod owing;
 pub(crate) mod settings;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use crate::wire::advertisement::Form;
 
 pub(crate) use grouping::Standing;
 pub(crate) use hearing::Heard;
+pub(crate) use marks::Mark;
+use marks::Marks;
 use settings::Settings;
 
 /// The longest time that a resigned Active waits for its successor.
@@ -141,8 +144,7 @@ pub(crate) struct Router {
     pub(crate) counters: RouterCounters,
     /// The agent's, here because it takes more memory beside it.
     pub(crate) note: Note,
-    /// Whether there is an address to send Advertisements from.
-    pub(crate) has_source: bool,
+    pub(crate) marks: Marks,
     /// When it last changed its state, from what, and why.
     moved_at: Option<Instant>,
     moved_from: State,
@@ -158,8 +160,6 @@ pub(crate) struct Router {
     pub(crate) heard_priority: Option<Priority>,
     /// What trackers add to the priority at the moment.
     pub(crate) weights: i16,
-    /// A tracker of weight 0 is down.
-    pub(crate) faulty: bool,
     /// Its place in its sync group, if it has one.
     pub(crate) membership: Option<Membership>,
     /// The checksum form that `auto` has settled on.
@@ -175,12 +175,14 @@ const RESTING: Machine = Machine::Initialize { start_at: None, handover_until: N
 
 impl Router {
     pub(crate) fn new(interface: InterfaceId, settings: Settings, has_source: bool, held: bool) -> Self {
+        let mut marks = Marks::default();
+        marks.set(Mark::HasSource, has_source);
         Self {
             interface,
             settings,
             counters: RouterCounters::default(),
             note: Note::default(),
-            has_source,
+            marks,
             moved_at: None,
             moved_from: State::Initialize,
             moved_because: Reason::Startup,
@@ -192,7 +194,6 @@ impl Router {
             heard: None,
             heard_priority: None,
             weights: 0,
-            faulty: false,
             membership: None,
             form: settings.first_form(),
             service: Service::Running,
@@ -424,7 +425,7 @@ impl Router {
 
     /// Startup (RFC 9568 section 6.4.1), once the interface and the source address are there.
     pub(crate) fn start(&mut self, now: Instant, not_before: Instant, reason: Reason) -> Option<EventKind> {
-        if self.is_stopped() || self.faulty || !self.has_source {
+        if self.is_stopped() || self.marks.has(Mark::Faulty) || !self.marks.has(Mark::HasSource) {
             return None;
         }
         let Machine::Initialize { start_at, .. } = &mut self.machine else { return None };
@@ -446,7 +447,11 @@ impl Router {
 
     /// Startup where a predecessor was Active until a moment ago: without a wait as Backup.
     pub(crate) fn go_on(&mut self, now: Instant) -> Option<EventKind> {
-        if self.has_source && !self.faulty { self.become_active(now, Reason::Startup) } else { None }
+        if self.marks.has(Mark::HasSource) && !self.marks.has(Mark::Faulty) {
+            self.become_active(now, Reason::Startup)
+        } else {
+            None
+        }
     }
 
     /// Shutdown (RFC 9568 sections 6.4.2, 6.4.3). A planned stop keeps the addresses until the successor has
@@ -548,7 +553,7 @@ impl Router {
     pub(crate) fn track(&mut self, now: Instant, weights: i32, faulty: bool) -> Option<EventKind> {
         let skew = self.skew();
         self.weights = weights.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-        self.faulty = faulty;
+        self.marks.set(Mark::Faulty, faulty);
         self.shift(now, skew);
         if faulty { self.stop(now, Reason::TrackerDown, false) } else { None }
     }

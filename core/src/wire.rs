@@ -65,6 +65,8 @@ pub enum Discard {
     AuthFailure,
     /// Sent to neither the group nor, for unicast, to us.
     Destination,
+    /// Unicast from another address than a peer's; only when asked for.
+    Peer,
     /// The sender has our own source address.
     OwnSource,
     /// First IPv6 address is not link-local (RFC 9568 section 5.2.9, erratum 8300); only when strict.

@@ -54,7 +54,7 @@
 //! let vrid = Vrid::new(7).unwrap();
 //! let addresses = ["192.0.2.1".parse().unwrap()];
 //! let settings = Settings::new(Family::V4, vrid);
-//! let router = node.add(now, &RouterConfig { interface: lan, settings, addresses: &addresses, excluded: &[] }).unwrap();
+//! let router = node.add(now, &RouterConfig { interface: lan, settings, addresses: &addresses, excluded: &[], peers: &[] }).unwrap();
 //! node.handle_source(now, lan, Family::V4, Some("192.0.2.2".parse().unwrap()));
 //! node.handle_link(now, lan, Link::Up);
 //!

@@ -115,7 +115,7 @@ fn put<S: Storage, const I: usize>(
     let advertised = all.len();
     fill(&mut all, instance.excluded().map(|read| read.address));
     let (addresses, excluded) = all.split_at_checked(advertised).ok_or(None)?;
-    let config = RouterConfig { interface, settings: instance.settings, addresses, excluded };
+    let config = RouterConfig { interface, settings: instance.settings, addresses, excluded, peers: &[] };
     match existing(node, ports, instance) {
         None => node.add(now, &config).map_err(|_| None),
         Some(router) => match node.reconfigure(now, router, &config, hardware) {
@@ -215,6 +215,10 @@ fn check_instance<'t>(
 ) {
     let Instance { name, place, interface, settings, .. } = *instance;
     let mut wrong = |message| say(Diagnostic { place, severity: Severity::Error, message });
+    if instance.peers().next().is_some() {
+        // What goes to one address is routed, and this node knows no routes.
+        wrong(Message::Text("this board speaks to a group only, not to each `unicast_peer`"));
+    }
     if find(ports, interface).is_none() {
         wrong(Message::WrongValue { keyword: "interface", value: interface, expected: "an interface of this board" });
     }

@@ -102,6 +102,8 @@ pub struct PlannedRouter {
     pub lease: bool,
     /// Whom it tells of what happens.
     pub notified: Option<Arc<Notified>>,
+    /// `unicast_peer`: where Advertisements go instead of a group, each once.
+    pub peers: Vec<IpAddr>,
 }
 
 impl PlannedRouter {
@@ -354,6 +356,12 @@ fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) ->
     };
     let addresses = instance.addresses().filter(&mut once).map(PlannedAddress::from).collect();
     let excluded = instance.excluded().filter(&mut once).map(PlannedAddress::from).collect();
+    let mut peers = Vec::new();
+    for peer in instance.peers() {
+        if !peers.contains(&peer) {
+            peers.push(peer);
+        }
+    }
     PlannedRouter {
         name: instance.name.to_owned(),
         interface: instance.interface.to_owned(),
@@ -367,6 +375,7 @@ fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) ->
         excluded,
         lease,
         notified: None,
+        peers,
     }
 }
 

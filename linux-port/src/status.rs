@@ -91,6 +91,9 @@ pub struct RouterStatus {
     pub virtual_mac: Option<String>,
     /// The virtual addresses, advertised ones first.
     pub addresses: Vec<IpAddr>,
+    /// Where its Advertisements go, if not to the group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unicast_peers: Vec<IpAddr>,
     /// How it came to the present state; `null` before the first transition.
     pub last_transition: Option<Transition>,
     /// Per router, RFC 8347 names where it has one.
@@ -261,6 +264,7 @@ pub(crate) mod tests {
             skew_ms: Duration::from_micros(609_375),
             virtual_mac: Some("00:00:5e:00:01:33".into()),
             addresses: vec![[192, 0, 2, 1].into()],
+            unicast_peers: Vec::new(),
             last_transition: Some(Transition {
                 at: "2026-11-22T15:27:01.123456Z".parse().unwrap(),
                 from: State::Initialize,

@@ -31,7 +31,7 @@ fn add(agent: &mut Small, now: Instant, interface: InterfaceId, vrid: u8, addres
     let mut settings = Settings::new(Family::V4, Vrid::new(vrid).unwrap());
     settings.priority = Priority::OWNER;
     let addresses: Vec<IpAddr> = (1..=addresses).map(address).collect();
-    agent.add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[] }, false)
+    agent.add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers: &[] }, false)
 }
 
 /// Does what is owed at `now`; who retired.
@@ -79,7 +79,7 @@ fn a_refused_change_of_addresses_leaves_the_old_ones() {
     let settings = *agent.view(first).unwrap().settings;
     let due = agent.poll_at();
     let three = [address(7), address(8), address(9)];
-    let config = RouterConfig { interface, settings, addresses: &three, excluded: &[] };
+    let config = RouterConfig { interface, settings, addresses: &three, excluded: &[], peers: &[] };
     assert_eq!(agent.reconfigure(NOW, first, &config), Err(AddError::Full));
     assert_eq!(agent.view(first).unwrap().addresses, [address(1), address(2)]);
     assert_eq!(agent.view(second).unwrap().addresses, [address(1)]);
@@ -143,7 +143,7 @@ fn a_group_that_is_full_takes_no_more_and_what_left_makes_room() {
     let mut routers = Vec::new();
     for vrid in 1..=3 {
         let settings = Settings::new(Family::V4, Vrid::new(vrid).unwrap());
-        let config = RouterConfig { interface, settings, addresses: &[address(vrid)], excluded: &[] };
+        let config = RouterConfig { interface, settings, addresses: &[address(vrid)], excluded: &[], peers: &[] };
         routers.push(agent.add(NOW, &config, false).unwrap());
     }
     let groups = [agent.add_group().unwrap(), agent.add_group().unwrap()];

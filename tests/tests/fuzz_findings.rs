@@ -18,8 +18,9 @@ fn an_active_that_loses_its_source_address_owes_no_farewell() {
     agent.handle_link(now, interface, Link::Up);
     let settings = Settings::new(Family::V4, Vrid::new(1).unwrap());
     let addresses = [Ipv4Addr::new(10, 0, 0, 8).into()];
-    let router =
-        agent.add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[] }, false).unwrap();
+    let router = agent
+        .add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers: &[] }, false)
+        .unwrap();
     for _ in 0..2 {
         now = now + Duration::from_secs(60);
         while agent.poll(now).is_some() {}

@@ -240,7 +240,8 @@ fn visit(lan: &Lan, spec: &Spec, pair: [Party; 2], host: usize) {
 #[track_caller]
 fn verdict(lan: &Lan, spec: &Spec, host: usize) {
     let frames: Vec<_> = lan.capture.all().into_iter().filter(|frame| frame.host == host).collect();
-    let (judged, complaints) = tshark::complaints(lan.folder(), "ours", &frames, Preference::PseudoHeader);
+    let (judged, complaints) =
+        tshark::complaints(lan.folder(), "ours", &frames, spec.destination(host), Preference::PseudoHeader);
     assert!(judged > 0, "there were Advertisements to judge");
     assert!(complaints.is_empty(), "tshark: {complaints:#?}");
     let source: IpAddr = if spec.v6 { lan.host(host).link_local.into() } else { lan.host(host).v4.into() };

@@ -44,7 +44,7 @@ fn main() {
     }
     for spec in specs() {
         let mut peers = vec![Engine::Keepalived];
-        if spec.version == 3 && spec.centiseconds >= 10 {
+        if spec.version == 3 && spec.centiseconds >= 10 && !spec.unicast {
             peers.push(Engine::Frr);
         }
         peers.push(Engine::Steadfast);
@@ -90,6 +90,9 @@ fn specs() -> Vec<Spec> {
             all.push(Spec::v6(centiseconds).with_vmac(vmac));
         }
     }
+    for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10)] {
+        all.push(Spec { unicast: true, ..spec });
+    }
     all
 }
 
@@ -98,13 +101,13 @@ const SLACK: f64 = 1500.0;
 
 fn duel(spec: &Spec, pair: [Engine; 2]) {
     let lan = Lan::new(&["low", "high", "client"]);
-    let low = Daemon::start(pair[LOW], &lan, LOW, spec, PRIORITIES[LOW]);
+    let low = Daemon::start(pair[LOW], &lan, LOW, &spec.on(LOW), PRIORITIES[LOW]);
     let election = ms(spec.down_ms(PRIORITIES[LOW]) + SLACK + 4000.0);
     lan.capture.wait_advert(lan.capture.mark(), LOW, election, |advert| advert.priority == PRIORITIES[LOW]);
     visit(&lan, spec, pair, LOW);
 
     // Higher priority preempts.
-    let high = Daemon::start(pair[HIGH], &lan, HIGH, spec, PRIORITIES[HIGH]);
+    let high = Daemon::start(pair[HIGH], &lan, HIGH, &spec.on(HIGH), PRIORITIES[HIGH]);
     lan.capture.wait_advert(lan.capture.mark(), HIGH, election, |advert| advert.priority == PRIORITIES[HIGH]);
     settle(&lan, spec, HIGH);
     visit(&lan, spec, pair, HIGH);
@@ -193,7 +196,8 @@ fn visit(lan: &Lan, spec: &Spec, pair: [Engine; 2], host: usize) {
 #[track_caller]
 fn verdict(lan: &Lan, spec: &Spec, host: usize) {
     let frames: Vec<_> = lan.capture.all().into_iter().filter(|frame| frame.host == host).collect();
-    let (judged, complaints) = tshark::complaints(lan.folder(), "ours", &frames, Preference::PseudoHeader);
+    let (judged, complaints) =
+        tshark::complaints(lan.folder(), "ours", &frames, spec.destination(host), Preference::PseudoHeader);
     assert!(judged > 0, "there were Advertisements to judge");
     assert!(complaints.is_empty(), "tshark: {complaints:#?}");
     let expected = if spec.vmac { spec.virtual_mac() } else { lan.host(host).mac };
@@ -201,8 +205,12 @@ fn verdict(lan: &Lan, spec: &Spec, host: usize) {
         assert_eq!(advert.ttl, 255);
         assert_eq!(advert.source_mac, expected, "source MAC of an Advertisement");
         assert_eq!((advert.version, advert.vrid), (spec.version, spec.vrid));
-        let source: std::net::IpAddr =
-            if spec.v6 { lan.host(host).link_local.into() } else { lan.host(host).v4.into() };
+        let machine = lan.host(host);
+        let source: std::net::IpAddr = match (spec.v6, spec.unicast) {
+            (true, true) => machine.v6.into(),
+            (true, false) => machine.link_local.into(),
+            (false, _) => machine.v4.into(),
+        };
         assert_eq!(advert.source, source, "source address of an Advertisement");
     }
     if spec.vmac {

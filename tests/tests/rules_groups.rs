@@ -58,7 +58,7 @@ impl Firewall {
         edit(&mut settings);
         let interface = self.interfaces[number % self.interfaces.len()];
         let addresses = [host(100 + number as u8)];
-        let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[] };
+        let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers: &[] };
         self.routers.push(self.agent.add(self.now, &config, false).unwrap());
     }
 

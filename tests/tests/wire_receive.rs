@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use steadfast_core::agent::{Action, Agent, InterfaceId, Link, RouterConfig, RouterId, Settings, State};
+use steadfast_core::agent::{Action, AddError, Agent, InterfaceId, Link, RouterConfig, RouterId, Settings, State};
 use steadfast_core::storage::Fixed;
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, Interval, Priority, Version, Vrid};
-use steadfast_core::wire::advertisement::Authentication;
+use steadfast_core::wire::advertisement::{Advertisement, Authentication, Form};
 use steadfast_core::wire::{Discard, Envelope, GROUP_V4, GROUP_V6};
 use steadfast_tests::wire::{Message, Seal};
 
@@ -50,11 +50,15 @@ impl Lan {
         let mut settings = Settings::new(family, Vrid::new(1).unwrap());
         settings.version = version;
         edit(&mut settings);
-        let addresses = [if family == Family::V4 { VIP_V4 } else { VIP_V6 }];
+        self.add_with(settings, &[])
+    }
+
+    /// The same with these settings and peers.
+    fn add_with(&mut self, settings: Settings, peers: &[IpAddr]) -> RouterId {
+        let addresses = [if settings.family == Family::V4 { VIP_V4 } else { VIP_V6 }];
         let interface = self.first;
-        self.agent
-            .add(BEGIN, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[] }, false)
-            .unwrap()
+        let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers };
+        self.agent.add(BEGIN, &config, false).unwrap()
     }
 
     fn hear(&mut self, message: &Message, envelope: &Envelope) -> Result<RouterId, Discard> {
@@ -321,6 +325,82 @@ fn rfc9568_5_1_1_2_another_destination_is_counted() {
     }
 }
 
+/// A router with peers hears what is sent to an address of this machine, from as far away as it may come.
+#[test]
+fn unicast_is_heard_from_any_distance_and_the_group_is_not() {
+    for (family, version) in [V2, V3, V3_IPV6] {
+        let (peer, own, vip) =
+            if family == Family::V4 { (PEER_V4, OURS_V4, VIP_V4) } else { (PEER_V6, OURS_V6, VIP_V6) };
+        let settings = Settings { version, ..Settings::new(family, Vrid::new(1).unwrap()) };
+        let mut lan = Lan::new();
+        let router = lan.add_with(settings, &[peer]);
+        lan.wait(Duration::ZERO);
+        let message = if version == Version::V2 { Message::v2(&[vip]) } else { Message::v3(&[vip]) };
+        let message = Message { priority: 200, ..message };
+        let from_peer = Envelope { source: peer, destination: own, hop_limit: 3 };
+        assert_eq!(lan.hear(&message, &from_peer), Ok(router));
+        assert_eq!(lan.agent.view(router).unwrap().active_address, Some(peer));
+        let to_the_group = Envelope { destination: settings.group, hop_limit: 255, ..from_peer };
+        assert_eq!(lan.hear(&message, &to_the_group), Err(Discard::Destination));
+        let stranger = if family == Family::V4 { "192.0.2.77" } else { "fe80::77" }.parse().unwrap();
+        assert_eq!(lan.hear(&message, &Envelope { source: stranger, ..from_peer }), Ok(router));
+    }
+}
+
+#[test]
+fn unicast_from_a_stranger_is_counted_when_sources_are_checked() {
+    let settings =
+        Settings { check_peers: true, version: Version::V3, ..Settings::new(Family::V4, Vrid::new(1).unwrap()) };
+    let mut lan = Lan::new();
+    let router = lan.add_with(settings, &[Ipv4Addr::new(192, 0, 2, 9).into(), PEER_V4]);
+    lan.wait(Duration::ZERO);
+    let message = Message { priority: 200, ..Message::v3(&[VIP_V4]) };
+    let stranger = Envelope { source: Ipv4Addr::new(192, 0, 2, 77).into(), destination: OURS_V4, hop_limit: 255 };
+    let before = lan.face(router);
+    assert_eq!(lan.hear(&message, &stranger), Err(Discard::Peer));
+    assert_eq!(lan.counters(), BTreeMap::from([("steadfast-peer-errors", 1)]));
+    assert_eq!(lan.face(router), before);
+    assert_eq!(lan.hear(&message, &Envelope { source: PEER_V4, ..stranger }), Ok(router));
+}
+
+#[test]
+fn unicast_from_further_away_than_configured_is_counted() {
+    let settings = Settings { least_peer_hops: 250, ..Settings::new(Family::V4, Vrid::new(1).unwrap()) };
+    let mut lan = Lan::new();
+    let router = lan.add_with(settings, &[PEER_V4]);
+    lan.wait(Duration::ZERO);
+    let heard = |lan: &mut Lan, hop_limit| {
+        lan.hear(&Message::v2(&[VIP_V4]), &Envelope { source: PEER_V4, destination: OURS_V4, hop_limit })
+    };
+    for hop_limit in [0, 249] {
+        assert_eq!(heard(&mut lan, hop_limit), Err(Discard::HopLimit));
+    }
+    assert_eq!((heard(&mut lan, 250), heard(&mut lan, 255)), (Ok(router), Ok(router)));
+    assert_eq!(lan.counters()["ip-ttl-errors"], 2);
+}
+
+/// Each peer gets an Advertisement whose checksum covers its own address; a peer that is this router itself gets none.
+#[test]
+fn unicast_goes_to_each_peer() {
+    let mut lan = Lan::new();
+    let settings = Settings { version: Version::V3, ..Settings::new(Family::V4, Vrid::new(1).unwrap()) };
+    let third = Ipv4Addr::new(192, 0, 2, 3).into();
+    let router = lan.add_with(settings, &[PEER_V4, OURS_V4, third]);
+    lan.take_over();
+    let to = |lan: &Lan| lan.agent.envelopes(router).map(|envelope| envelope.destination).collect::<Vec<_>>();
+    assert_eq!(to(&lan), [PEER_V4, third]);
+    for envelope in lan.agent.envelopes(router) {
+        let mut buffer = [0; 64];
+        let length = lan.agent.emit(router, &envelope, Some(Priority::DEFAULT), Form::PseudoHeader, &mut buffer);
+        assert!(Advertisement::parse(&buffer[..length.unwrap()], &envelope).is_ok());
+    }
+    let without = RouterConfig { interface: lan.first, settings, addresses: &[VIP_V4], excluded: &[], peers: &[] };
+    lan.agent.reconfigure(lan.now, router, &without).unwrap();
+    assert_eq!(to(&lan), [settings.group]);
+    let group = RouterConfig { peers: &[GROUP_V4.into()], ..without };
+    assert_eq!(lan.agent.reconfigure(lan.now, router, &group), Err(AddError::Addresses));
+}
+
 #[test]
 fn a_packet_from_our_own_source_address_is_counted() {
     every_kind_discards(
@@ -364,7 +444,8 @@ fn rfc9568_7_1_an_address_said_twice_is_another_list() {
     let mut lan = Lan::new();
     let settings = Settings { strict: true, ..Settings::new(Family::V4, Vrid::new(1).unwrap()) };
     let second = Ipv4Addr::new(192, 0, 2, 253).into();
-    let config = RouterConfig { interface: lan.first, settings, addresses: &[VIP_V4, second], excluded: &[] };
+    let config =
+        RouterConfig { interface: lan.first, settings, addresses: &[VIP_V4, second], excluded: &[], peers: &[] };
     let router = lan.agent.add(BEGIN, &config, false).unwrap();
     assert_eq!(lan.hear(&Message::v2(&[VIP_V4, VIP_V4]), &FROM_PEER_V4), Err(Discard::AddressList));
     assert_eq!(lan.hear(&Message::v2(&[second, VIP_V4]), &FROM_PEER_V4), Ok(router));

@@ -10,7 +10,7 @@ use crate::storage::Storage;
 use crate::time::Instant;
 use crate::types::{Family, Version};
 use crate::wire::advertisement::{Advertisement, Authentication, vrid_of};
-use crate::wire::{Discard, Envelope};
+use crate::wire::{Discard, Envelope, HOP_LIMIT};
 
 /// RFC 3768 section 5.3.6: types 1 and 2 are historic but known; keepalived and others still use 1, a simple
 /// password.
@@ -90,7 +90,9 @@ impl<S: Storage> Agent<S> {
 
     /// The receive checks, in their order (RFC 9568 section 7.1, RFC 3768 section 7.1).
     fn check(&mut self, found: Option<usize>, envelope: &Envelope, payload: &[u8]) -> Result<Heard, Discard> {
-        let parsed = Advertisement::parse(payload, envelope);
+        let peers = found.map_or(&[][..], |index| self.routers.peers(index));
+        let hop_limit = self.checked_hop_limit(found, envelope.hop_limit);
+        let parsed = Advertisement::parse(payload, &Envelope { hop_limit, ..*envelope });
         let Some(index) = found else {
             // An unknown VRID is said before anything that comes later in the order.
             return Err(parsed.err().unwrap_or(Discard::Vrid).min(Discard::Vrid));
@@ -127,8 +129,15 @@ impl<S: Storage> Agent<S> {
                 return Err(Discard::AuthFailure);
             }
         }
-        if envelope.destination != settings.group {
+        let to_us = match peers {
+            [] => envelope.destination == settings.group,
+            _ => !envelope.destination.is_multicast(),
+        };
+        if !to_us {
             return Err(Discard::Destination);
+        }
+        if settings.check_peers && !peers.is_empty() && !peers.contains(&envelope.source) {
+            return Err(Discard::Peer);
         }
         let own = self.source(router);
         if own == Some(envelope.source) {
@@ -167,6 +176,14 @@ impl<S: Storage> Agent<S> {
             }
         }
         Ok(heard)
+    }
+
+    /// What the check of the hop limit shall see: RFC 9568 section 5.1.1.3 speaks of the group only, and a peer may be as
+    /// far away as is configured.
+    fn checked_hop_limit(&self, found: Option<usize>, hop_limit: u8) -> u8 {
+        let Some(index) = found.filter(|index| !self.routers.peers(*index).is_empty()) else { return hop_limit };
+        let least = self.routers.get(index).map_or(0, |router| router.settings.least_peer_hops);
+        if hop_limit >= least { HOP_LIMIT } else { hop_limit }
     }
 
     /// The port has finished an [`Action::Acquire`](crate::agent::Action::Acquire) or

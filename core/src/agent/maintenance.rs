@@ -2,6 +2,7 @@
 //! one out otherwise.
 
 use crate::agent::{Agent, Reason, RouterId, State};
+use crate::router::Mark;
 use crate::storage::Storage;
 use crate::time::Instant;
 
@@ -30,9 +31,9 @@ impl<S: Storage> Agent<S> {
             Some(Obstacle::Stopped)
         } else if !self.can_speak(index) {
             Some(Obstacle::Link)
-        } else if !router.has_source {
+        } else if !router.marks.has(Mark::HasSource) {
             Some(Obstacle::Source)
-        } else if router.faulty {
+        } else if router.marks.has(Mark::Faulty) {
             Some(Obstacle::Tracker)
         } else if let Some(at) = router.starts_at() {
             Some(Obstacle::Delay(at))
@@ -96,7 +97,13 @@ mod tests {
             agent.handle_source(now, interface, Family::V4, Some([192, 0, 2, 9].into()));
             let routers = [1, 2].map(|vrid| {
                 let addresses = [[192, 0, 2, vrid].into()];
-                let config = RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[] };
+                let config = RouterConfig {
+                    interface,
+                    settings: settings(vrid),
+                    addresses: &addresses,
+                    excluded: &[],
+                    peers: &[],
+                };
                 agent.add(now, &config, false).unwrap()
             });
             if let Some(group) = group(&mut agent) {
@@ -137,7 +144,8 @@ mod tests {
         agent.set_startup_delay(now, Duration::from_secs(10));
         let going_on = |agent: &mut Agent<Heap>, vrid| {
             let addresses = [[192, 0, 2, vrid].into()];
-            let config = RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[] };
+            let config =
+                RouterConfig { interface, settings: settings(vrid), addresses: &addresses, excluded: &[], peers: &[] };
             let id = agent.go_on(now, &config, true, 0).unwrap();
             agent.view(id).unwrap().state
         };

@@ -6,8 +6,8 @@ use crate::agent::{Action, Agent, Generation, RouterId};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
 use crate::types::Priority;
-use crate::wire::Full;
 use crate::wire::advertisement::{Form, Outgoing};
+use crate::wire::{Envelope, Full, HOP_LIMIT};
 
 impl<S: Storage> Agent<S> {
     /// When [`Agent::poll`] has something to do by itself; a time in the past, or now, if it has already.
@@ -51,13 +51,32 @@ impl<S: Storage> Agent<S> {
         Some(Action::Retired(id))
     }
 
-    /// Writes the payload of an [`Action::Advertise`] into `buffer`; its length. The envelope is the source
-    /// and the group of the [view](Agent::view).
-    pub fn emit(&self, id: RouterId, priority: Option<Priority>, form: Form, buffer: &mut [u8]) -> Result<usize, Full> {
+    /// What the IP headers of an [`Action::Advertise`] say: one to each peer but itself, or one to the group; none
+    /// while there is no source address.
+    pub fn envelopes(&self, id: RouterId) -> impl Iterator<Item = Envelope> + Clone {
+        let known = self.routers.index(id).and_then(|index| Some((index, self.routers.get(index)?)));
+        let peers = known.map_or(&[][..], |(index, _)| self.routers.peers(index));
+        let group = known.filter(|_| peers.is_empty()).map(|(_, router)| router.settings.group);
+        let source = known.and_then(|(_, router)| self.source(router));
+        source.into_iter().flat_map(move |source| {
+            let others = peers.iter().copied().filter(move |peer| *peer != source);
+            others.chain(group).map(move |destination| Envelope { source, destination, hop_limit: HOP_LIMIT })
+        })
+    }
+
+    /// Writes the payload of an [`Action::Advertise`] into `buffer`; its length. `envelope` is one of
+    /// [its own](Agent::envelopes).
+    pub fn emit(
+        &self,
+        id: RouterId,
+        envelope: &Envelope,
+        priority: Option<Priority>,
+        form: Form,
+        buffer: &mut [u8],
+    ) -> Result<usize, Full> {
         let index = self.routers.index(id).ok_or(Full)?;
         let router = self.routers.get(index).ok_or(Full)?;
         let settings = &router.settings;
-        let source = self.source(router).ok_or(Full)?;
         let outgoing = Outgoing {
             version: settings.version,
             vrid: settings.vrid,
@@ -68,7 +87,7 @@ impl<S: Storage> Agent<S> {
             authentication: settings.authentication,
             addresses: self.routers.advertised(index),
         };
-        outgoing.emit(source, settings.group, form, buffer)
+        outgoing.emit(envelope.source, envelope.destination, form, buffer)
     }
 
     fn advertise(&mut self, now: Instant, index: usize) -> Option<Action> {

@@ -4,7 +4,7 @@
 
 use core::net::{IpAddr, Ipv4Addr};
 
-use crate::agent::{AddError, InterfaceId, RouterId};
+use crate::agent::{AddError, InterfaceId, RouterConfig, RouterId};
 use crate::router::Router;
 use crate::storage::{Storage, Table};
 use crate::types::{Family, Vrid};
@@ -36,8 +36,8 @@ pub(crate) struct Note {
     total: u16,
     /// How many of them are advertised, 255 at most.
     advertised: u8,
-    /// It was idle when it was looked at last, see [`Router::is_idle`].
-    pub(crate) idle: bool,
+    /// How many peers come after them, 255 at most.
+    peers: u8,
 }
 
 pub(crate) struct Routers<S: Storage> {
@@ -97,15 +97,10 @@ impl<S: Storage> Routers<S> {
 
     // Slots.
 
-    pub(crate) fn insert(
-        &mut self,
-        mut router: Router,
-        addresses: &[IpAddr],
-        excluded: &[IpAddr],
-    ) -> Result<usize, AddError> {
+    pub(crate) fn insert(&mut self, mut router: Router, config: &RouterConfig<'_>) -> Result<usize, AddError> {
         let start = self.addresses_used;
-        self.reserve(start, addresses, excluded)?;
-        router.note.set(start, addresses, excluded);
+        self.reserve(start, config)?;
+        router.note.set(start, config);
         let slot = Slot { router: Some(router), epoch: 0, next: END, interface_next: END };
         let index = usize::from(self.free);
         let index = if let Some(reused) = self.slots.get_mut(index) {
@@ -119,7 +114,7 @@ impl<S: Storage> Routers<S> {
             }
             index
         };
-        self.write(start, addresses, excluded);
+        self.write(start, config);
         if self.slots.len() >= self.buckets_used.saturating_mul(2) {
             self.rehash();
         } else {
@@ -249,7 +244,8 @@ impl<S: Storage> Routers<S> {
         self.slots.get(index).map_or(END, |slot| slot.interface_next)
     }
 
-    // The address slab. Ranges lie in it without gaps, in any order.
+    // The address slab: of each router what is advertised, what is excluded, its peers. Ranges lie in it without
+    // gaps, in any order.
 
     /// The advertised addresses.
     pub(crate) fn advertised(&self, index: usize) -> &[IpAddr] {
@@ -273,30 +269,32 @@ impl<S: Storage> Routers<S> {
         self.get(index).map_or_else(Note::default, |router| router.note)
     }
 
-    /// Gives a router other addresses; whether that changed anything.
-    pub(crate) fn set_addresses(
-        &mut self,
-        index: usize,
-        addresses: &[IpAddr],
-        excluded: &[IpAddr],
-    ) -> Result<bool, AddError> {
-        let same = self.addresses(index).iter().eq(addresses.iter().chain(excluded))
-            && self.advertised(index).len() == addresses.len();
-        if same {
+    /// The peers that Advertisements go to, instead of a group; none if they go to the group.
+    pub(crate) fn peers(&self, index: usize) -> &[IpAddr] {
+        let note = self.note(index);
+        let start = usize::from(note.start).saturating_add(usize::from(note.total));
+        self.addresses.get(start..start.saturating_add(usize::from(note.peers))).unwrap_or(&[])
+    }
+
+    /// Gives a router other addresses and peers; whether its addresses are others than before.
+    pub(crate) fn set_addresses(&mut self, index: usize, config: &RouterConfig<'_>) -> Result<bool, AddError> {
+        let same = self.addresses(index).iter().eq(config.addresses.iter().chain(config.excluded))
+            && self.advertised(index).len() == config.addresses.len();
+        if same && self.peers(index) == config.peers {
             return Ok(false);
         }
         let start = self.move_to_end(index);
-        self.reserve(start, addresses, excluded)?;
-        self.write(start, addresses, excluded);
+        self.reserve(start, config)?;
+        self.write(start, config);
         if let Some(router) = self.get_mut(index) {
-            router.note.set(start, addresses, excluded);
+            router.note.set(start, config);
         }
-        Ok(true)
+        Ok(!same)
     }
 
     /// Makes room for addresses from `start` on; what is there stays.
-    fn reserve(&mut self, start: usize, addresses: &[IpAddr], excluded: &[IpAddr]) -> Result<(), AddError> {
-        let end = start.saturating_add(addresses.len()).saturating_add(excluded.len());
+    fn reserve(&mut self, start: usize, config: &RouterConfig<'_>) -> Result<(), AddError> {
+        let end = start.saturating_add(length(config));
         if end >= usize::from(u16::MAX) {
             return Err(AddError::Full);
         }
@@ -307,21 +305,23 @@ impl<S: Storage> Routers<S> {
     }
 
     /// Writes addresses from `start` on, where there is room. They are the last ones then.
-    fn write(&mut self, start: usize, addresses: &[IpAddr], excluded: &[IpAddr]) {
+    fn write(&mut self, start: usize, config: &RouterConfig<'_>) {
         let places = self.addresses.get_mut(start..).unwrap_or(&mut []);
-        for (place, address) in places.iter_mut().zip(addresses.iter().chain(excluded)) {
+        let all = config.addresses.iter().chain(config.excluded).chain(config.peers);
+        for (place, address) in places.iter_mut().zip(all) {
             *place = *address;
         }
-        self.addresses_used = start.saturating_add(addresses.len()).saturating_add(excluded.len());
+        self.addresses_used = start.saturating_add(length(config));
     }
 
     /// Moves a router's addresses behind those of all others; where they start then.
     fn move_to_end(&mut self, index: usize) -> usize {
-        let Note { start, total, .. } = self.note(index);
-        let end = self.addresses_used.saturating_sub(usize::from(total));
+        let note = self.note(index);
+        let (start, length) = (note.start, note.total.saturating_add(u16::from(note.peers)));
+        let end = self.addresses_used.saturating_sub(usize::from(length));
         // Both parts turned around, and all of it turned around again: the parts have changed places.
         if let Some(range) = self.addresses.get_mut(usize::from(start)..self.addresses_used)
-            && let Some((own, others)) = range.split_at_mut_checked(usize::from(total))
+            && let Some((own, others)) = range.split_at_mut_checked(usize::from(length))
         {
             turn_around(own);
             turn_around(others);
@@ -329,7 +329,7 @@ impl<S: Storage> Routers<S> {
         }
         for router in self.slots.iter_mut().filter_map(|slot| slot.router.as_mut()) {
             if router.note.start > start {
-                router.note.start = router.note.start.saturating_sub(total);
+                router.note.start = router.note.start.saturating_sub(length);
             }
         }
         if let Some(router) = self.get_mut(index) {
@@ -340,11 +340,17 @@ impl<S: Storage> Routers<S> {
 }
 
 impl Note {
-    fn set(&mut self, start: usize, addresses: &[IpAddr], excluded: &[IpAddr]) {
+    fn set(&mut self, start: usize, config: &RouterConfig<'_>) {
         self.start = start as u16;
-        self.total = addresses.len().saturating_add(excluded.len()) as u16;
-        self.advertised = addresses.len() as u8;
+        self.total = config.addresses.len().saturating_add(config.excluded.len()) as u16;
+        self.advertised = config.addresses.len() as u8;
+        self.peers = config.peers.len() as u8;
     }
+}
+
+/// How many places the addresses and peers of a router take.
+fn length(config: &RouterConfig<'_>) -> usize {
+    config.addresses.len().saturating_add(config.excluded.len()).saturating_add(config.peers.len())
 }
 
 /// The slice's own `reverse` leaves a bounds check in the program when it is built for size.

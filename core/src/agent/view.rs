@@ -33,6 +33,8 @@ pub struct View<'a> {
     pub addresses: &'a [IpAddr],
     /// The addresses that go with it but are not advertised.
     pub excluded: &'a [IpAddr],
+    /// The routers that its Advertisements go to, if not to the group.
+    pub peers: &'a [IpAddr],
     /// When it last changed its state, from what, to what, and why.
     pub last_transition: Option<(Instant, State, State, Reason)>,
     /// Whether its addresses are, or may be, on an interface.
@@ -155,6 +157,7 @@ impl<S: Storage> Agent<S> {
             skew: router.skew(),
             addresses,
             excluded: self.routers.addresses(index).get(addresses.len()..).unwrap_or(&[]),
+            peers: self.routers.peers(index),
             last_transition: router.last_transition(),
             holds: router.holds(),
             rival: router.rival(),

@@ -24,6 +24,9 @@ use crate::types::{Priority, Version, Vrid};
 const MOST_V4: u8 = 255;
 const MOST_V6: u8 = 90;
 
+/// The most entries of `unicast_peer`.
+const MOST_PEERS: u32 = 255;
+
 /// What a router would do that does not hear its peers.
 const TWO_ACTIVES: &str = "without it two routers would be Active at once";
 
@@ -53,8 +56,13 @@ struct Draft<'a> {
     checksum: Option<ChecksumMode>,
     virtual_mac: Option<(Option<&'a str>, Option<Word<'a>>)>,
     transmit_from_base: Option<Place>,
-    source: Option<(Word<'a>, IpAddr)>,
+    /// With its keyword: `mcast_src_ip` or `unicast_src_ip`.
+    source: Option<(&'static str, Word<'a>, IpAddr)>,
     group: Option<(Word<'a>, IpAddr)>,
+    /// `unicast_peer`, and the peers in it.
+    unicast: Option<Place>,
+    peers: Peers<'a>,
+    check_peers: bool,
     announce: AnnounceOptions,
     lower_priority_announced: Option<Place>,
     down_timer_adverts: Option<u8>,
@@ -93,8 +101,8 @@ impl<'a> Draft<'a> {
     fn read(&mut self, mut body: Block<'a>, log: &mut Log<'_, 'a>) {
         while let Some(statement) = body.next(&mut |diagnostic| log.add(diagnostic)) {
             match statement.keyword.text {
-                // Without these it would not hear its peers, and be Active beside them.
-                keyword @ ("unicast_peer" | "auth_hmac") => {
+                // Without it it would not hear its peers, and be Active beside them.
+                keyword @ "auth_hmac" => {
                     let message = Message::NeededNotYet { keyword, otherwise: TWO_ACTIVES };
                     log.error(statement.keyword.place, message);
                 }
@@ -156,10 +164,15 @@ impl<'a> Draft<'a> {
             "vmac_xmit_base" if flag(statement, log) => self.transmit_from_base = Some(place),
             "accept" if flag(statement, log) => self.accept = Some((place, true)),
             "no_accept" if flag(statement, log) => self.accept = Some((place, false)),
-            "mcast_src_ip" => {
+            "mcast_src_ip" | "unicast_src_ip" => {
                 let read = required(statement, "an address", value::address, log);
-                self.source = statement.words.clone().next().zip(read);
+                self.source = statement.words.clone().next().zip(read).map(|(word, source)| (keyword, word, source));
             }
+            "unicast_peer" => {
+                self.unicast = Some(place);
+                for_each_entry(statement, log, |entry, log| self.peers.read(&entry, log));
+            }
+            "check_unicast_src" if flag(statement, log) => self.check_peers = true,
             "mcast_dst_ip" => {
                 let parse = |text: &'a str| {
                     let v4 = value::group_v4(text).map(IpAddr::V4);
@@ -272,6 +285,72 @@ impl<'a> Draft<'a> {
             }
         }
         self.virtual_mac = Some((name, mac));
+    }
+}
+
+/// The entries of `unicast_peer`, as far as something is to be said of them together.
+#[derive(Default)]
+struct Peers<'a> {
+    count: u32,
+    first_v4: Option<Word<'a>>,
+    first_v6: Option<Word<'a>>,
+    /// The lowest `min_ttl`, and whether peers have different ones.
+    least_hops: Option<u8>,
+    has_other_bounds: bool,
+}
+
+impl<'a> Peers<'a> {
+    /// An entry: `ADDRESS [min_ttl NUMBER] [max_ttl NUMBER]`
+    fn read(&mut self, entry: &Statement<'a>, log: &mut Log<'_, 'a>) {
+        let Word { text, place } = entry.keyword;
+        self.bound(entry, log);
+        self.count = self.count.saturating_add(1);
+        match value::address(text).filter(|peer| !peer.is_multicast() && !peer.is_unspecified()) {
+            Some(IpAddr::V4(_)) => _ = self.first_v4.get_or_insert(entry.keyword),
+            Some(IpAddr::V6(_)) => _ = self.first_v6.get_or_insert(entry.keyword),
+            // One that it does not speak to would be Active beside it.
+            None => {
+                let expected = "the address of another router";
+                log.error(place, Message::WrongValue { keyword: "unicast_peer", value: text, expected });
+            }
+        }
+        if self.count == MOST_PEERS.saturating_add(1) {
+            let expected = "at most 255 peers";
+            log.error(place, Message::WrongValue { keyword: "unicast_peer", value: text, expected });
+        }
+    }
+
+    /// `min_ttl` and `max_ttl`. One bound holds for all peers: the lowest.
+    fn bound(&mut self, entry: &Statement<'a>, log: &mut Log<'_, 'a>) {
+        let mut least = 0;
+        let mut words = entry.words;
+        while let Some(word) = words.next() {
+            match word.text {
+                "min_ttl" => {
+                    let value = words.next().map_or("", |word| word.text);
+                    match value::number(value, 0..=255).and_then(|number| u8::try_from(number).ok()) {
+                        Some(number) => least = number,
+                        None => {
+                            let expected = "a number from 0 to 255";
+                            log.error(word.place, Message::WrongValue { keyword: word.text, value, expected });
+                        }
+                    }
+                }
+                "max_ttl" => {
+                    words.next();
+                    let because = "how near a peer is does not matter";
+                    log.warning(word.place, Message::NoEffect { keyword: word.text, because });
+                }
+                other => log.warning(word.place, Message::UnknownOption { word: other }),
+            }
+        }
+        let lowest = *self.least_hops.get_or_insert(least);
+        if lowest != least && !self.has_other_bounds {
+            self.has_other_bounds = true;
+            let text = "one `min_ttl` holds for all peers: the lowest, which is 0 for a peer that has none";
+            log.warning(entry.keyword.place, Message::Text(text));
+        }
+        self.least_hops = Some(lowest.min(least));
     }
 }
 

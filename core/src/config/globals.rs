@@ -115,6 +115,8 @@ pub struct Globals<'a> {
     pub na_interval: Option<Duration>,
     /// `vrrp_lower_prio_no_advert`: a lower priority is not answered; as `strict` unless given.
     pub(super) lower_prio_no_advert: Option<bool>,
+    /// `vrrp_check_unicast_src`.
+    pub(super) check_peers: bool,
     /// `vrrp_skip_check_adv_addr`.
     pub(super) skip_address_check: bool,
     pub(super) announce: AnnounceOptions,
@@ -136,6 +138,7 @@ impl Default for Globals<'_> {
             checksum: ChecksumMode::Auto,
             down_timer_adverts: 3,
             lower_prio_no_advert: None,
+            check_peers: false,
             skip_address_check: false,
             announce: AnnounceOptions::default(),
             arp_interval: None,
@@ -209,6 +212,7 @@ impl<'a> Globals<'a> {
                 "vrrp_lower_prio_no_advert" => {
                     self.lower_prio_no_advert = switch(&statement, log).or(self.lower_prio_no_advert);
                 }
+                "vrrp_check_unicast_src" => self.check_peers = flag(&statement, log),
                 "vrrp_skip_check_adv_addr" => self.skip_address_check = flag(&statement, log),
                 "vrrp_min_garp" => self.min_garp = switch(&statement, log).unwrap_or(self.min_garp),
                 other => log.warning(statement.keyword.place, Message::NotYet { keyword: other }),

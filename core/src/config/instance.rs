@@ -1,10 +1,12 @@
 //! One `vrrp_instance` as it is to be run: every default filled in, every rule between keywords applied.
-//! Its addresses stay in the text and are read again whenever they are asked for.
+//! Its addresses and peers stay in the text and are read again whenever they are asked for.
+
+use core::net::IpAddr;
 
 use super::address::{self, VirtualAddress};
 use super::lexer::Place;
-use super::statement::Block;
-use super::value::Log;
+use super::statement::{Block, Statement};
+use super::value::{self, Log};
 use crate::agent::Settings;
 use crate::types::MacAddr;
 
@@ -50,42 +52,49 @@ pub struct LeftOut<'a> {
 impl<'a> Instance<'a> {
     /// The addresses that are advertised, all of one family, at least one.
     pub fn addresses(&self) -> impl Iterator<Item = VirtualAddress<'a>> + Clone + use<'a> {
-        Addresses::new(self.body, "virtual_ipaddress").take(usize::from(self.advertised))
+        addresses(self.body, "virtual_ipaddress").take(usize::from(self.advertised))
     }
 
     /// The addresses that are put on and taken off without being advertised: those that no longer fit into
     /// an Advertisement, then `virtual_ipaddress_excluded`, of either family.
     pub fn excluded(&self) -> impl Iterator<Item = VirtualAddress<'a>> + Clone + use<'a> {
-        let overflow = Addresses::new(self.body, "virtual_ipaddress").skip(usize::from(self.advertised));
-        overflow.chain(Addresses::new(self.body, "virtual_ipaddress_excluded"))
+        let overflow = addresses(self.body, "virtual_ipaddress").skip(usize::from(self.advertised));
+        overflow.chain(addresses(self.body, "virtual_ipaddress_excluded"))
+    }
+
+    /// `unicast_peer`: where its Advertisements go instead of a group; at most 255, all of its family.
+    pub fn peers(&self) -> impl Iterator<Item = IpAddr> + Clone + use<'a> {
+        Entries::new(self.body, "unicast_peer").filter_map(|entry| value::address(entry.keyword.text))
     }
 }
 
-/// The entries of one kind of address list in the body of an instance.
+/// The addresses of one kind of list. What is wrong there was reported when the instance was read.
+fn addresses<'a>(body: Block<'a>, keyword: &'static str) -> impl Iterator<Item = VirtualAddress<'a>> + Clone + use<'a> {
+    Entries::new(body, keyword).filter_map(|entry| address::parse(&entry, &mut Log::new(&mut |_| {})))
+}
+
+/// The entries of one kind of list in the body of an instance.
 #[derive(Clone, Copy, Debug)]
-struct Addresses<'a> {
+struct Entries<'a> {
     body: Block<'a>,
     keyword: &'static str,
     list: Option<Block<'a>>,
 }
 
-impl<'a> Addresses<'a> {
+impl<'a> Entries<'a> {
     fn new(body: Block<'a>, keyword: &'static str) -> Self {
         Self { body, keyword, list: None }
     }
 }
 
-impl<'a> Iterator for Addresses<'a> {
-    type Item = VirtualAddress<'a>;
+impl<'a> Iterator for Entries<'a> {
+    type Item = Statement<'a>;
 
-    fn next(&mut self) -> Option<VirtualAddress<'a>> {
-        // What is wrong here was reported when the instance was read.
+    fn next(&mut self) -> Option<Statement<'a>> {
         loop {
             if let Some(list) = &mut self.list {
-                while let Some(entry) = list.next(&mut |_| {}) {
-                    if let Some(address) = address::parse(&entry, &mut Log::new(&mut |_| {})) {
-                        return Some(address);
-                    }
+                if let Some(entry) = list.next(&mut |_| {}) {
+                    return Some(entry);
                 }
                 self.list = None;
             }

@@ -1,7 +1,7 @@
 //! What a sync group asks of a member, and what it does to it. When members move, and which, is
 //! [`crate::agent::groups`]' matter.
 
-use super::{Active, Backup, Machine, Router, Speak};
+use super::{Active, Backup, Machine, Mark, Router, Speak};
 use crate::agent::{EventKind, Reason, State};
 use crate::time::Instant;
 
@@ -32,7 +32,7 @@ impl Standing {
 impl Router {
     /// How it stands, if its interface lets it take part or not.
     pub(crate) fn standing(&self, can_speak: bool) -> Standing {
-        if !can_speak || self.is_stopped() || self.faulty || !self.has_source {
+        if !can_speak || self.is_stopped() || self.marks.has(Mark::Faulty) || !self.marks.has(Mark::HasSource) {
             return Standing::Barred;
         }
         match self.machine {

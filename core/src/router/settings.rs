@@ -92,8 +92,13 @@ pub struct Settings {
     pub skip_address_check: bool,
     /// Advertisements and announcements come from the virtual MAC address.
     pub virtual_mac: bool,
-    /// Where Advertisements go and come to: 224.0.0.18 or ff02::12, unless configured otherwise.
+    /// Where Advertisements go and come to without peers: 224.0.0.18 or ff02::12, unless configured otherwise.
     pub group: IpAddr,
+    /// Drop Advertisements whose source is no peer (`check_unicast_src`).
+    pub check_peers: bool,
+    /// The least TTL or hop limit of what comes from peers (`min_ttl`), which bounds how far away they are; from the
+    /// group it is 255 (RFC 9568 section 5.1.1.3).
+    pub least_peer_hops: u8,
     /// A source address to use instead of the interface's.
     pub source: Option<IpAddr>,
     /// How often addresses are announced.
@@ -130,6 +135,8 @@ impl Settings {
                 Family::V4 => IpAddr::V4(GROUP_V4),
                 Family::V6 => IpAddr::V6(GROUP_V6),
             },
+            check_peers: false,
+            least_peer_hops: 0,
             source: None,
             announcing: Announcing::DEFAULT,
             down_timer_adverts: 3,

@@ -110,9 +110,9 @@ impl World {
             1 => router.stop(now, Reason::LinkDown, random.once_in(2)),
             2 => {
                 self.weights += random.below(11) as i32 - 5;
-                router.track(now, self.weights, router.faulty)
+                router.track(now, self.weights, router.marks.has(Mark::Faulty))
             }
-            3 if !router.faulty => router.track(now, self.weights, true),
+            3 if !router.marks.has(Mark::Faulty) => router.track(now, self.weights, true),
             3 => router.track(now, self.weights, false).or(router.start(now, now, Reason::TrackerUp)),
             4 => {
                 let mut settings = router.settings;

@@ -248,6 +248,9 @@ impl<'a> Explanation<'a> {
         if let Some(source) = self.view.source {
             write!(f, " from {}", Address(source))?;
         }
+        for (number, peer) in self.view.peers.iter().enumerate() {
+            write!(f, "{}{}", if number == 0 { " to " } else { ", " }, Address(*peer))?;
+        }
         f.write_str("\n")
     }
 
@@ -353,7 +356,7 @@ mod tests {
             let trackers = [(); 2].map(|()| agent.add_tracker().unwrap());
             let addresses = [[192, 0, 2, 1].into()];
             let settings = crate::agent::Settings { version: Version::V3, ..settings(51) };
-            let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[] };
+            let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers: &[] };
             let router = agent.add(now, &config, false).unwrap();
             agent.track(now, router, trackers[0], Weight(-10)).unwrap();
             agent.track(now, router, trackers[1], Weight(0)).unwrap();

@@ -230,7 +230,7 @@ pub unsafe extern "C" fn steadfast_add_router(
         let (shared, excluded) = (addresses(shared)?, addresses(excluded)?);
         let settings = router.settings().ok_or(SteadfastResult::Value)?;
         let interface = inner.interface(router.interface)?;
-        let config = RouterConfig { interface, settings, addresses: &shared, excluded: &excluded };
+        let config = RouterConfig { interface, settings, addresses: &shared, excluded: &excluded, peers: &[] };
         let id = inner.node.add(Instant::from_micros(now), &config)?;
         // SAFETY: as the caller promises.
         unsafe { give(number, u16::try_from(id.index()).unwrap_or(u16::MAX)) }

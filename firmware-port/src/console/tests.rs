@@ -186,7 +186,7 @@ impl Host for Board {
         while let Some(Ok(instance)) = instances.next(&mut |_| {}) {
             let addresses: Vec<_> = instance.addresses().map(|entry| entry.address).collect();
             let (interface, settings) = (self.interface, instance.settings);
-            let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[] };
+            let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers: &[] };
             let id = self.agent.add(now, &config, false).unwrap();
             self.agent.track(now, id, tracker, Weight(-20)).unwrap();
             self.routers.push((id, instance.name.to_string()));

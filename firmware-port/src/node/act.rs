@@ -75,11 +75,11 @@ impl<S: Storage, const I: usize> Node<S, I> {
         hardware: &mut impl NetworkHardware,
     ) {
         let Some(view) = self.agent.view(router) else { return };
-        let Some(source) = view.source else { return };
+        let Some(envelope) = self.agent.envelopes(router).next() else { return };
         let from = view.settings.vrid.virtual_mac(view.settings.family);
         let mut buffer = [0; LONGEST];
-        let payload = |room: &mut [u8]| self.agent.emit(router, priority, form, room);
-        let written = emit_frame(from, None, source, view.settings.group, &mut buffer, payload);
+        let payload = |room: &mut [u8]| self.agent.emit(router, &envelope, priority, form, room);
+        let written = emit_frame(from, None, envelope.source, envelope.destination, &mut buffer, payload);
         if let Ok(length) = written {
             self.send(interface, &mut buffer, length, hardware);
         }

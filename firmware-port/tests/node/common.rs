@@ -126,7 +126,7 @@ impl Bench {
         let v4 = [VIP_V4.into()];
         let v6 = [VIP_V6.into(), GLOBAL_V6.into()];
         let addresses: &[IpAddr] = if family == Family::V4 { &v4 } else { &v6 };
-        let config = RouterConfig { interface: self.lan, settings, addresses, excluded: &[] };
+        let config = RouterConfig { interface: self.lan, settings, addresses, excluded: &[], peers: &[] };
         self.node.add(self.now, &config).unwrap()
     }
 

@@ -179,7 +179,7 @@ fn a_group_that_two_routers_need_is_left_with_the_last_one() {
     let mut settings = settings(Family::V4);
     settings.vrid = Vrid::new(8).unwrap();
     let addresses = [Ipv4Addr::new(192, 0, 2, 8).into()];
-    let config = RouterConfig { interface: bench.lan, settings, addresses: &addresses, excluded: &[] };
+    let config = RouterConfig { interface: bench.lan, settings, addresses: &addresses, excluded: &[], peers: &[] };
     let second = bench.node.add(bench.now, &config).unwrap();
     bench.run(Duration::from_secs(2));
     // It is said once each time, not once for each router.
@@ -206,7 +206,7 @@ fn another_group_of_the_configuration_is_joined_and_the_old_one_left() {
     let group = Ipv4Addr::new(224, 0, 0, 200).into();
     settings.group = group;
     let addresses = [VIP_V4.into()];
-    let config = RouterConfig { interface: bench.lan, settings, addresses: &addresses, excluded: &[] };
+    let config = RouterConfig { interface: bench.lan, settings, addresses: &addresses, excluded: &[], peers: &[] };
     bench.node.reconfigure(bench.now, id, &config, &mut bench.board).unwrap();
     bench.poll();
     assert_eq!(bench.reports(), [(0x22, 3, GROUP_V4.into()), (0x22, 4, group)]);

@@ -148,7 +148,8 @@ impl Lan {
             settings.accept = accept;
             let (v4, v6) = ([VIP_V4.into()], [VIP_V6.into()]);
             let addresses: &[IpAddr] = if family == Family::V4 { &v4 } else { &v6 };
-            let config = steadfast_core::agent::RouterConfig { interface: lan, settings, addresses, excluded: &[] };
+            let config =
+                steadfast_core::agent::RouterConfig { interface: lan, settings, addresses, excluded: &[], peers: &[] };
             node.add(now, &config).unwrap();
         }
         let (driver, buffers) = (Below(first), Box::new(Buffers::new()));

@@ -204,7 +204,7 @@ fn another_configuration_changes_what_the_stack_holds_without_a_change_of_state(
     settings.accept = true;
     let other: IpAddr = Ipv4Addr::new(192, 0, 2, 77).into();
     let put = |bench: &mut Bench, settings, addresses: &[IpAddr]| {
-        let config = RouterConfig { interface: bench.lan, settings, addresses, excluded: &[] };
+        let config = RouterConfig { interface: bench.lan, settings, addresses, excluded: &[], peers: &[] };
         let result = bench.node.reconfigure(bench.now, id, &config, &mut bench.board);
         bench.poll();
         result

@@ -180,10 +180,11 @@ impl Daemon {
             }
             let Some(at) = self.port.interfaces.at(&router.interface) else { continue };
             let family = if router.settings.family == Family::V4 { &mut wanted_v4 } else { &mut wanted_v6 };
-            family.entry(at).or_default().insert(router.settings.group);
+            let groups = family.entry(at).or_default();
+            groups.extend(router.peers.is_empty().then_some(router.settings.group));
         }
         for at in 0..self.port.interfaces.len() {
-            let groups = [wanted_v4.remove(&at).unwrap_or_default(), wanted_v6.remove(&at).unwrap_or_default()];
+            let groups = [wanted_v4.remove(&at), wanted_v6.remove(&at)];
             let Some(interface) = self.port.interfaces.get_mut(at) else { continue };
             // Sockets that listen to all that is wanted, and to nothing else, stay.
             let same = [&interface.groups_v4, &interface.groups_v6] == [&groups[0], &groups[1]];
@@ -277,8 +278,8 @@ impl Daemon {
     ) -> T {
         let addresses: Vec<_> = router.addresses.iter().map(|planned| planned.address).collect();
         let excluded: Vec<_> = router.excluded.iter().map(|planned| planned.address).collect();
-        let settings = router.settings;
-        with(&mut self.agent, &RouterConfig { interface, settings, addresses: &addresses, excluded: &excluded })
+        let PlannedRouter { settings, ref peers, .. } = *router;
+        with(&mut self.agent, &RouterConfig { interface, settings, addresses: &addresses, excluded: &excluded, peers })
     }
 
     /// Clears away what retired routers leave.

@@ -29,9 +29,9 @@ pub(super) struct Interface {
     pub(super) virtual_addresses: HashSet<IpAddr>,
     /// Those of them that this router owns.
     pub(super) owned: HashSet<IpAddr>,
-    /// The groups that routers on it listen to; none if there are none of that family.
-    pub(super) groups_v4: BTreeSet<IpAddr>,
-    pub(super) groups_v6: BTreeSet<IpAddr>,
+    /// The groups that routers on it listen to; `None` if there are no routers of that family.
+    pub(super) groups_v4: Option<BTreeSet<IpAddr>>,
+    pub(super) groups_v6: Option<BTreeSet<IpAddr>>,
     pub(super) receive_v4: Option<Receiver>,
     pub(super) receive_v6: Option<Receiver>,
 }
@@ -116,8 +116,8 @@ impl Interfaces {
             addresses: Vec::new(),
             virtual_addresses: HashSet::new(),
             owned: HashSet::new(),
-            groups_v4: BTreeSet::new(),
-            groups_v6: BTreeSet::new(),
+            groups_v4: None,
+            groups_v6: None,
             receive_v4: None,
             receive_v6: None,
         });

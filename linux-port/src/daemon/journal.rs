@@ -134,7 +134,7 @@ impl Journal {
 /// Says in a clause what was wrong with a packet.
 fn reason(discard: Discard) -> &'static str {
     match discard {
-        Discard::HopLimit => "its TTL or hop limit is not 255",
+        Discard::HopLimit => "its TTL or hop limit is not 255, or, from a unicast peer, less than `min_ttl`",
         Discard::Version => "it is of another version",
         Discard::Type => "its type is not 1 (ADVERTISEMENT)",
         Discard::Length => "its length does not fit its contents",
@@ -145,7 +145,8 @@ fn reason(discard: Discard) -> &'static str {
         Discard::AuthType => "its authentication type is unknown",
         Discard::AuthTypeMismatch => "its authentication type is not the configured one",
         Discard::AuthFailure => "its password is wrong",
-        Discard::Destination => "its destination is not the VRRP group",
+        Discard::Destination => "its destination is not the VRRP group, or, with unicast peers, it is a group",
+        Discard::Peer => "its source is no unicast peer",
         Discard::OwnSource => "its source is our own address",
         Discard::FirstAddress => "its first IPv6 address is not link-local",
         Discard::AddressList => "its addresses are not the configured ones",

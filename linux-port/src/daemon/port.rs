@@ -11,7 +11,7 @@ use steadfast_core::port::Port;
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, Priority};
 use steadfast_core::wire::advertisement::Form;
-use steadfast_core::wire::{Full, arp, ip, ndisc};
+use steadfast_core::wire::{Envelope, Full, arp, ip, ndisc};
 
 use super::balancing::Balancing;
 use super::interfaces::Interfaces;
@@ -161,20 +161,25 @@ impl LinuxPort {
         priority: Option<Priority>,
         form: Form,
     ) -> Option<Result<(), Full>> {
-        let view = agent.view(router)?;
-        let (source, group) = (view.source?, view.settings.group);
         let local = self.locals.get(router.index())?.as_ref()?;
         let index = self.interfaces.get(local.interface)?.index?;
-        let write = |buffer: &mut [u8]| agent.emit(router, priority, form, buffer);
-        if let Some(mac) = local.advertises_from() {
-            let frame = |buffer: &mut [u8]| ip::emit_frame(mac, None, source, group, buffer, write);
-            return Some(self.frames.push(index, frame));
+        let from = local.advertises_from();
+        for envelope in agent.envelopes(router) {
+            let Envelope { source, destination: to, .. } = envelope;
+            let sender = match Family::of(&source) {
+                Family::V4 => &mut self.advertisements_v4,
+                Family::V6 => &mut self.advertisements_v6,
+            };
+            let write = |buffer: &mut [u8]| agent.emit(router, &envelope, priority, form, buffer);
+            let put = match from {
+                Some(mac) => self.frames.push(index, |buffer| ip::emit_frame(mac, None, source, to, buffer, write)),
+                None => sender.as_mut()?.push(index, source, to, write),
+            };
+            if put.is_err() {
+                return Some(put);
+            }
         }
-        let sender = match view.settings.family {
-            Family::V4 => self.advertisements_v4.as_mut()?,
-            Family::V6 => self.advertisements_v6.as_mut()?,
-        };
-        Some(sender.push(index, source, group, write))
+        Some(Ok(()))
     }
 
     fn put_announcement(&mut self, router: RouterId, address: IpAddr) -> Option<Result<(), Full>> {

@@ -38,6 +38,7 @@ pub(super) fn router(
         skew_ms: view.skew,
         virtual_mac: settings.virtual_mac.then(|| settings.vrid.virtual_mac(settings.family).to_string()),
         addresses: view.addresses.iter().chain(view.excluded).copied().collect(),
+        unicast_peers: view.peers.to_vec(),
         last_transition: view.last_transition.map(|(at, from, to, reason)| status::Transition {
             at: wall.earlier_by(now.since(at)),
             from: state(from),

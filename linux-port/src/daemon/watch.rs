@@ -158,9 +158,7 @@ impl Daemon {
             (Family::V4, &interface.groups_v4, &mut interface.receive_v4),
             (Family::V6, &interface.groups_v6, &mut interface.receive_v6),
         ] {
-            if groups.is_empty() || receiver.is_some() {
-                continue;
-            }
+            let Some(groups) = groups.as_ref().filter(|_| receiver.is_none()) else { continue };
             match Receiver::open(family, index, groups) {
                 Ok(opened) => self.polls.add(receiver.insert(opened).as_fd()),
                 Err(error) => error!("{}: cannot listen for Advertisements: {error}", interface.name),

@@ -39,7 +39,7 @@ fuzz_target!(|input: &[u8]| {
             Family::V6 => [Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 8).into(), Ipv6Addr::LOCALHOST.into()],
         };
         agent
-            .add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[] }, false)
+            .add(now, &RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers: &[] }, false)
             .expect("room for three");
     }
 
@@ -124,8 +124,9 @@ fn drain(agent: &mut Small, now: Instant, mood: u8) {
                 agent.handle_done(now, router, generation, result);
             }
             Some(Action::Advertise { router, priority, form, .. }) => {
+                let envelope = agent.envelopes(router).next().expect("a source and a group");
                 let mut buffer = [0; 64];
-                agent.emit(router, priority, form, &mut buffer).expect("two addresses");
+                agent.emit(router, &envelope, priority, form, &mut buffer).expect("two addresses");
             }
             Some(Action::Announce { .. } | Action::Notify(_) | Action::Retired(_)) => {}
         }

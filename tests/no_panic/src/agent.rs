@@ -84,6 +84,7 @@ fn configure(agent: &mut Agent<Storage>, interface: InterfaceId, known: &mut Opt
         settings: settings(),
         addresses: list.get(any(0)..any(2)).unwrap_or(&[]),
         excluded: list.get(any(2)..any(3)).unwrap_or(&[]),
+        peers: list.get(any(3)..any(4)).unwrap_or(&[]),
     };
     if any(true) {
         let added = agent.add(now(), &config, any(false));
@@ -169,7 +170,7 @@ fn output(agent: &mut Agent<Storage>, memory: &mut [u8]) -> Option<Generation> {
     used((agent.poll_at(), agent.is_idle()));
     match agent.poll(now())? {
         Action::Advertise { router, priority, form, .. } => {
-            used(agent.emit(router, priority, form, room(memory)));
+            used(agent.emit(router, &envelope(), priority, form, room(memory)));
             None
         }
         Action::Acquire { generation, .. } | Action::Release { generation, .. } => Some(generation),
@@ -217,7 +218,7 @@ impl Port<Storage> for Sink {
         form: Form,
     ) {
         let mut buffer = any([0; 128]);
-        used((interface, agent.emit(router, priority, form, &mut buffer)));
+        used((interface, agent.emit(router, &envelope(), priority, form, &mut buffer)));
     }
     fn release(&mut self, _: &Agent<Storage>, router: RouterId, generation: Generation) {
         used((router, generation));

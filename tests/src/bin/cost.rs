@@ -147,7 +147,8 @@ impl Lan {
             settings.priority = priority;
             settings.announcing.repeat = 1;
             settings.announcing.delay = None;
-            let config = RouterConfig { interface, settings, addresses: &[address(family, index)], excluded: &[] };
+            let config =
+                RouterConfig { interface, settings, addresses: &[address(family, index)], excluded: &[], peers: &[] };
             let id = lan.agent.add(lan.now, &config, false).expect("room for a Virtual Router");
             lan.routers.push((interface, id));
         }
@@ -202,7 +203,8 @@ fn sent(mut lan: Lan, events: usize) {
         lan.now = lan.now.max(lan.agent.poll_at().expect("a deadline"));
         while let Some(action) = lan.agent.poll(lan.now) {
             let Action::Advertise { router, priority, form, .. } = action else { panic!("{action:?}") };
-            let length = lan.agent.emit(router, priority, form, &mut buffer).expect("room");
+            let envelope = lan.agent.envelopes(router).next().expect("a source and a group");
+            let length = lan.agent.emit(router, &envelope, priority, form, &mut buffer).expect("room");
             black_box(&buffer[..length]);
             if events.next().is_none() {
                 return;

@@ -15,6 +15,8 @@ pub struct Spec {
     pub pass: bool,
     /// With the virtual MAC.
     pub vmac: bool,
+    /// From machine 0 to machine 1 and back, instead of to the group; see [`Spec::on`].
+    pub unicast: bool,
     /// The advertisement interval in centiseconds.
     pub centiseconds: u32,
     /// Virtual Router Identifier.
@@ -33,6 +35,7 @@ impl Spec {
             v6: false,
             pass: false,
             vmac: false,
+            unicast: false,
             centiseconds: 100,
             vrid: 51,
             extra: String::new(),
@@ -57,6 +60,27 @@ impl Spec {
         self
     }
 
+    /// As it is on machine 0 or 1: where Advertisements go to the peer, each has another peer.
+    #[must_use]
+    pub fn on(&self, host: usize) -> Self {
+        if !self.unicast {
+            return self.clone();
+        }
+        let [own, peer] = [self.destination(1 - host), self.destination(host)];
+        self.clone().with(&format!("unicast_src_ip {own}\nunicast_peer {{\n    {peer}\n}}"))
+    }
+
+    /// Where the Advertisements of machine 0 or 1 go.
+    pub fn destination(&self, host: usize) -> IpAddr {
+        let text = match (self.v6, self.unicast) {
+            (false, false) => "224.0.0.18".into(),
+            (true, false) => "ff02::12".into(),
+            (false, true) => format!("10.9.0.{}", 2 - host),
+            (true, true) => format!("fd09::{}", 2 - host),
+        };
+        text.parse().expect("an address")
+    }
+
     /// The same with a line more in the instance.
     #[must_use]
     pub fn with(mut self, line: &str) -> Self {
@@ -74,7 +98,8 @@ impl Spec {
             _ => "v3-ipv4",
         };
         let vmac = if self.vmac { "-vmac" } else { "" };
-        format!("{kind}{vmac}-{}s", f64::from(self.centiseconds) / 100.0)
+        let unicast = if self.unicast { "-unicast" } else { "" };
+        format!("{kind}{vmac}{unicast}-{}s", f64::from(self.centiseconds) / 100.0)
     }
 
     /// The interval in milliseconds.

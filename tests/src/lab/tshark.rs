@@ -1,5 +1,6 @@
 //! tshark's word on captured Advertisements: well-formed, right checksum, TTL. An independent reader of what we send.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
@@ -16,9 +17,16 @@ pub enum Preference {
     Plain,
 }
 
-/// tshark's complaints about the VRRP packets among `frames`, and how many it judged. Writes `NAME.pcap` into `folder`.
+/// tshark's complaints about the VRRP packets among `frames`, which are to go to `destination`, and how many it judged.
+/// Writes `NAME.pcap` into `folder`.
 #[track_caller]
-pub fn complaints(folder: &Path, name: &str, frames: &[Frame], preference: Preference) -> (usize, Vec<String>) {
+pub fn complaints(
+    folder: &Path,
+    name: &str,
+    frames: &[Frame],
+    destination: IpAddr,
+    preference: Preference,
+) -> (usize, Vec<String>) {
     let own: Vec<Frame> = frames.iter().filter(|frame| frames::advert(frame).is_some()).cloned().collect();
     let path = folder.join(format!("{name}.pcap"));
     write_pcap(&path, &own);
@@ -43,14 +51,14 @@ pub fn complaints(folder: &Path, name: &str, frames: &[Frame], preference: Prefe
     }
     let output = run(&mut command);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let destination = destination.to_string();
     let mut found = Vec::new();
     for line in text.lines() {
         let values: Vec<&str> = line.split('|').collect();
         let value = |index: usize| values.get(index).copied().unwrap_or("");
-        let (ttl, destination) =
-            if value(3).is_empty() { (value(4), value(6) == "ff02::12") } else { (value(3), value(5) == "224.0.0.18") };
+        let (ttl, to) = if value(3).is_empty() { (value(4), value(6)) } else { (value(3), value(5)) };
         // Status 1 is tshark's "good"; 2 is "unverified".
-        let good = value(2) == "1" && ttl == "255" && destination && value(8).is_empty() && value(9).is_empty();
+        let good = value(2) == "1" && ttl == "255" && to == destination && value(8).is_empty() && value(9).is_empty();
         let header = value(3).is_empty() || value(7) == "1";
         if !good || !header {
             found.push(format!("{name}: {line}"));

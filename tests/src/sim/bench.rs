@@ -110,7 +110,7 @@ impl Bench {
         settings.version = Version::V3;
         edit(&mut settings);
         let addresses = Self::addresses(family);
-        let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[] };
+        let config = RouterConfig { interface, settings, addresses: &addresses, excluded: &[], peers: &[] };
         let id = agent.add(now, &config, held).expect("room");
         let mut bench = Self { agent, interface, id, now: 0, answers: Answers::Done, generation: None, family };
         bench.now = now.as_micros();
@@ -177,7 +177,8 @@ impl Bench {
         match action {
             Action::Advertise { router, priority, form, .. } => {
                 let mut buffer = [0; LONGEST];
-                let length = self.agent.emit(router, priority, form, &mut buffer).expect("room");
+                let envelope = self.agent.envelopes(router).next().expect("a source and a group");
+                let length = self.agent.emit(router, &envelope, priority, form, &mut buffer).expect("room");
                 let said = read(&buffer[..length]).expect("an Advertisement");
                 assert_eq!(said.priority, priority.map_or(0, Priority::get));
                 Did::Sent(said.priority, said.interval)

@@ -209,7 +209,7 @@ impl Node {
             let Some(member) = self.plan.members[group] else { continue };
             let Some(interface) = self.interfaces[common.lan] else { continue };
             let settings = self.settings(common, member);
-            let config = RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[] };
+            let config = RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[], peers: &[] };
             let id = brain.add(now, &config, self.holding[group].on).expect("the agent has room");
             self.by_router[id.index()] = group;
             let tracker = brain.agent().zip(member.weight).map(|(agent, weight)| {
@@ -393,7 +393,8 @@ impl Node {
                 let common = &scenario.groups[group];
                 let Some(interface) = self.interfaces[common.lan] else { return };
                 let settings = self.settings(common, member);
-                let config = RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[] };
+                let config =
+                    RouterConfig { interface, settings, addresses: &common.addresses, excluded: &[], peers: &[] };
                 let mut hands = Hands { node: self.index, by_router: self.by_router, scenario, outbox };
                 brain.reconfigure(now, id, &config, &mut hands).expect("it is the same Virtual Router");
                 if let Some(part) = &mut self.parts[group] {

@@ -154,10 +154,11 @@ impl Port<Store> for Hands<'_> {
     ) {
         let group = self.group(router);
         let common = &self.scenario.groups[group];
-        let mut buffer = [0; LONGEST];
-        let length = agent.emit(router, priority, form, &mut buffer).expect("the buffer is long enough");
         let source = Scenario::source(self.node, common.lan, Family::of(&common.addresses[0]));
         let envelope = packet::envelope(source);
+        let mut buffer = [0; LONGEST];
+        let written = agent.emit(router, &envelope, priority, form, &mut buffer);
+        let length = written.expect("the buffer is long enough");
         self.outbox.push(Output::Send(Frame::new(self.node, group, common.lan, envelope, &buffer[..length])));
     }
 

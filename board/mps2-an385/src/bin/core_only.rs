@@ -79,10 +79,11 @@ fn main() -> ! {
             match action {
                 Action::Advertise { router, priority, form, .. } => {
                     let Some(view) = agent.view(router) else { continue };
-                    let Some(source) = view.source else { continue };
                     let from = view.settings.vrid.virtual_mac(view.settings.family);
-                    let payload = |room: &mut [u8]| agent.emit(router, priority, form, room);
-                    black_box(emit_frame(from, None, source, view.settings.group, &mut frame, payload).is_ok());
+                    let Some(envelope) = agent.envelopes(router).next() else { continue };
+                    let payload = |room: &mut [u8]| agent.emit(router, &envelope, priority, form, room);
+                    let (source, group) = (envelope.source, envelope.destination);
+                    black_box(emit_frame(from, None, source, group, &mut frame, payload).is_ok());
                 }
                 Action::Acquire { router, generation } | Action::Release { router, generation } => {
                     agent.handle_done(now, router, generation, Ok(()));

@@ -15,6 +15,12 @@ struct Entry {
     vrid: u8,
     addresses: Vec<IpAddr>,
     excluded: Vec<IpAddr>,
+    peers: Vec<IpAddr>,
+}
+
+/// A configuration with these lists; the table looks at nothing else in it.
+fn lists<'a>(addresses: &'a [IpAddr], excluded: &'a [IpAddr], peers: &'a [IpAddr]) -> RouterConfig<'a> {
+    RouterConfig { interface: InterfaceId(0), settings: settings(1), addresses, excluded, peers }
 }
 
 /// The model: every Virtual Router by its index, and all ids that were given out and are void.
@@ -34,7 +40,8 @@ fn check<S: Storage>(table: &Routers<S>, model: &Model, interfaces: &[InterfaceI
         assert_eq!(table.advertised(index), entry.addresses);
         assert_eq!(table.addresses(index), [&entry.addresses[..], &entry.excluded].concat());
         assert_eq!(usize::from(table.address_count(index)), entry.addresses.len() + entry.excluded.len());
-        addresses += table.addresses(index).len();
+        assert_eq!(table.peers(index), entry.peers);
+        addresses += table.addresses(index).len() + entry.peers.len();
     }
     assert_eq!(table.addresses_used, addresses, "no gaps");
     assert_eq!((0..table.len()).filter(|index| table.get(*index).is_some()).count(), model.entries.len());
@@ -67,12 +74,13 @@ fn beside_the_model<S: Storage>(seed: u64) -> usize {
         let vrid = 1 + random.below(VRIDS.into()) as u8;
         let known = model.entries.iter().find(|(_, e)| e.interface == interface && e.vrid == vrid);
         let known = known.map(|(index, _)| *index);
-        let (addresses, excluded) = (addresses(&mut random, 0), addresses(&mut random, 1));
+        let [addresses, excluded, peers] = [0, 1, 3].map(|least| addresses(&mut random, least));
+        let config = lists(&addresses, &excluded, &peers);
         match known {
-            None => match table.insert(Router::new(interface, settings(vrid), false, false), &addresses, &excluded) {
+            None => match table.insert(Router::new(interface, settings(vrid), false, false), &config) {
                 Ok(index) => {
                     let id = table.id(index);
-                    let entry = Entry { id, interface, vrid, addresses, excluded };
+                    let entry = Entry { id, interface, vrid, addresses, excluded, peers };
                     assert!(model.entries.insert(index, entry).is_none());
                 }
                 Err(error) => {
@@ -84,11 +92,11 @@ fn beside_the_model<S: Storage>(seed: u64) -> usize {
                 table.remove(index);
                 model.void.push(model.entries.remove(&index).unwrap().id);
             }
-            Some(index) => match table.set_addresses(index, &addresses, &excluded) {
+            Some(index) => match table.set_addresses(index, &config) {
                 Ok(changed) => {
                     let entry = model.entries.get_mut(&index).unwrap();
                     assert_eq!(changed, entry.addresses != addresses || entry.excluded != excluded);
-                    (entry.addresses, entry.excluded) = (addresses, excluded);
+                    (entry.addresses, entry.excluded, entry.peers) = (addresses, excluded, peers);
                 }
                 Err(error) => {
                     assert_eq!(error, AddError::Full);
@@ -125,13 +133,19 @@ fn other_addresses_need_no_room_beside_the_old_ones() {
     let interface = interfaces(1)[0];
     let mut table = Routers::<Fixed<2, 4, 0, 0>>::new();
     let address = |last| IpAddr::V4(Ipv4Addr::new(10, 0, 0, last));
-    let first = table.insert(Router::new(interface, settings(1), false, false), &[address(1), address(2)], &[]);
-    let second = table.insert(Router::new(interface, settings(2), false, false), &[address(3)], &[address(4)]);
+    let first =
+        table.insert(Router::new(interface, settings(1), false, false), &lists(&[address(1), address(2)], &[], &[]));
+    let second =
+        table.insert(Router::new(interface, settings(2), false, false), &lists(&[address(3)], &[address(4)], &[]));
     assert_eq!((first, second), (Ok(0), Ok(1)));
-    assert_eq!(table.set_addresses(0, &[address(5)], &[address(6)]), Ok(true));
-    assert_eq!(table.set_addresses(0, &[address(5)], &[address(6)]), Ok(false));
-    assert_eq!(table.set_addresses(0, &[address(5), address(6)], &[]), Ok(true), "another part is advertised");
-    assert_eq!(table.set_addresses(0, &[address(5), address(6), address(7)], &[]), Err(AddError::Full));
+    assert_eq!(table.set_addresses(0, &lists(&[address(5)], &[address(6)], &[])), Ok(true));
+    assert_eq!(table.set_addresses(0, &lists(&[address(5)], &[address(6)], &[])), Ok(false));
+    assert_eq!(
+        table.set_addresses(0, &lists(&[address(5), address(6)], &[], &[])),
+        Ok(true),
+        "another part is advertised"
+    );
+    assert_eq!(table.set_addresses(0, &lists(&[address(5), address(6), address(7)], &[], &[])), Err(AddError::Full));
     assert_eq!(table.addresses(0), [address(5), address(6)]);
     assert_eq!(table.addresses(1), [address(3), address(4)]);
     assert_eq!(table.advertised(1), [address(3)]);
@@ -142,10 +156,10 @@ fn a_router_that_is_being_removed_gives_way_to_a_new_one() {
     let interface = interfaces(1)[0];
     let mut table = Routers::<Heap>::new();
     let vrid = Vrid::new(1).unwrap();
-    let old = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
+    let old = table.insert(Router::new(interface, settings(1), false, false), &lists(&[], &[], &[])).unwrap();
     table.get_mut(old).unwrap().set_retiring();
     assert_eq!(table.find(interface, Family::V4, vrid), Some(old));
-    let new = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
+    let new = table.insert(Router::new(interface, settings(1), false, false), &lists(&[], &[], &[])).unwrap();
     assert_eq!(table.find(interface, Family::V4, vrid), Some(new));
     table.remove(old);
     assert_eq!(table.find(interface, Family::V4, vrid), Some(new));
@@ -157,7 +171,7 @@ fn a_place_is_used_again_under_another_id() {
     let mut table = Routers::<Heap>::new();
     let mut ids = Vec::new();
     for _ in 0..100 {
-        let index = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
+        let index = table.insert(Router::new(interface, settings(1), false, false), &lists(&[], &[], &[])).unwrap();
         assert_eq!(index, 0);
         let id = table.id(index);
         assert!(!ids.contains(&id));
@@ -172,7 +186,7 @@ fn a_place_whose_ids_are_used_up_is_not_used_again() {
     let interface = interfaces(1)[0];
     let mut table = Routers::<Heap>::new();
     let mut insert = |epoch: Option<u32>| {
-        let index = table.insert(Router::new(interface, settings(1), false, false), &[], &[]).unwrap();
+        let index = table.insert(Router::new(interface, settings(1), false, false), &lists(&[], &[], &[])).unwrap();
         table.slots[index].epoch = epoch.unwrap_or(table.slots[index].epoch);
         let id = table.id(index);
         table.remove(index);
@@ -196,7 +210,7 @@ fn the_list_of_an_interface_holds_what_was_linked() {
         let mut first = END;
         let mut model = Vec::new();
         for vrid in 1..=20 {
-            table.insert(Router::new(interface, settings(vrid), false, false), &[], &[]).unwrap();
+            table.insert(Router::new(interface, settings(vrid), false, false), &lists(&[], &[], &[])).unwrap();
         }
         for _ in 0..200 {
             let index = random.below(20);
@@ -226,7 +240,7 @@ fn the_buckets_hold_few_each() {
         for interface in interfaces(count) {
             for vrid in 1..=vrids {
                 let router = Router::new(interface, settings(vrid), false, false);
-                table.insert(router, &[], &[]).unwrap();
+                table.insert(router, &lists(&[], &[], &[])).unwrap();
             }
         }
         let mut longest = 0;

@@ -44,6 +44,7 @@ impl<'a> Draft<'a> {
         let (preempt, preempt_delay) = self.preemption(priority, strict, log);
         let vrid = self.vrid??;
         let interface = self.interface??;
+        self.check_unicast(family, strict, log);
         let virtual_mac = self.virtual_mac_of(vrid, strict, log);
         let settings = Settings {
             family,
@@ -60,6 +61,8 @@ impl<'a> Draft<'a> {
             authentication: self.authentication_of(version, strict, log),
             checksum: self.checksum.unwrap_or(globals.checksum),
             virtual_mac: virtual_mac.is_some(),
+            check_peers: self.check_peers || globals.check_peers,
+            least_peer_hops: self.peers.least_hops.unwrap_or(0),
             source: self.source_of(family, log),
             group: self.group_of(family, globals, log),
             announcing: self.announcing_of(family, strict, globals, log),
@@ -215,18 +218,34 @@ impl<'a> Draft<'a> {
         Some(VirtualMac {
             name,
             mac: mac.and_then(|word| value::mac(word.text, vrid.get())),
-            transmit_from_base: self.transmit_from_base.is_some() && because.is_none(),
+            // What goes to a peer is routed, so it leaves with the interface's own address.
+            transmit_from_base: self.peers.count > 0 || self.transmit_from_base.is_some() && because.is_none(),
         })
     }
 
     fn source_of(&self, family: Family, log: &mut Log<'_, 'a>) -> Option<IpAddr> {
-        let (word, source) = self.source?;
+        let (keyword, word, source) = self.source?;
         if Family::of(&source) == family {
             return Some(source);
         }
         let expected = "an address of the family of the virtual addresses";
-        log.error(word.place, Message::WrongValue { keyword: "mcast_src_ip", value: word.text, expected });
+        log.error(word.place, Message::WrongValue { keyword, value: word.text, expected });
         None
+    }
+
+    fn check_unicast(&self, family: Family, strict: bool, log: &mut Log<'_, 'a>) {
+        let Some(place) = self.unicast else { return };
+        if self.peers.count == 0 {
+            let because = "it names no peer, so Advertisements go to the group";
+            log.warning(place, Message::NoEffect { keyword: "unicast_peer", because });
+        } else if strict {
+            log.error(place, Message::Text("strict mode knows no `unicast_peer`: Advertisements go to a group"));
+        }
+        let wrong = if family == Family::V4 { self.peers.first_v6 } else { self.peers.first_v4 };
+        if let Some(Word { text: value, place }) = wrong {
+            let expected = "addresses of the family of the virtual addresses";
+            log.error(place, Message::WrongValue { keyword: "unicast_peer", value, expected });
+        }
     }
 
     fn group_of(&self, family: Family, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> IpAddr {
