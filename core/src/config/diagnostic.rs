@@ -304,6 +304,10 @@ pub struct Short<'a>(pub &'a str);
 impl fmt::Display for Short<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const MOST: usize = 64;
+        // As nearly all are.
+        if self.0.len() <= MOST && self.0.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
         let mut characters = self.0.chars();
         for character in characters.by_ref().take(MOST) {
             let shown = if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };

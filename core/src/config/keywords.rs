@@ -293,6 +293,11 @@ pub(super) fn begins_file_block(word: &str) -> bool {
     )
 }
 
+/// Whether such a block may begin with this letter.
+pub(super) fn may_begin_file_block(first: u8) -> bool {
+    matches!(first, b'g' | b'v')
+}
+
 /// How the words after `keyword` are quoted: commands as in a shell, everything else plainly.
 pub fn quoting(keyword: &str) -> Quoting {
     match keyword {

@@ -13,6 +13,8 @@
 use core::fmt;
 use core::str::Chars;
 
+use super::keywords;
+
 /// A place in the text: line and column, both counted from 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -68,14 +70,26 @@ pub struct Token<'a> {
     pub kind: Kind<'a>,
 }
 
-/// What stands at the end of a [simple line](Lexer::simple_line).
+/// A line, or what is left of one, of nothing but words of ordinary characters, and perhaps a brace at its end: however
+/// it is quoted, it means the same, and it is much sooner read at once than by tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SimpleLine<'a> {
+    /// Its first word.
+    pub(super) word: &'a str,
+    /// Behind that word.
+    pub(super) rest: Lexer<'a>,
+    /// Whether `{` ends it.
+    pub(super) opens: bool,
+}
+
+/// What ends a [`SimpleLine`]; a brace with the end of the line, if that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineEnd {
-    /// Nothing: it was read with its end.
+    /// Nothing else.
     EndOfLine,
-    /// `{`; what follows it was not read.
+    /// `{`
     Open,
-    /// `}`, which is all that there is on the line so far; what follows it was not read.
+    /// `}`, and there is no word before it.
     Close,
 }
 
@@ -104,7 +118,7 @@ impl<'a> Lexer<'a> {
     /// Reads the next token. Each call that does not return [`Kind::End`] reads at least one byte.
     pub fn next_token(&mut self, quoting: Quoting) -> Token<'a> {
         loop {
-            self.pass(BLANK);
+            self.pass::<BLANK>();
             let place = self.place;
             let kind = match self.peek() {
                 None => Kind::End,
@@ -136,39 +150,79 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Reads on to the end of the line or the next brace, if there is nothing but words and blanks before it: then they
-    /// are the same however they are quoted, and much sooner read at once than by tokens. The first word, which may be
-    /// empty, and what ends it. Otherwise, or beyond so many columns as `most`, nothing is read.
-    pub(super) fn simple_line(&mut self, most: u32) -> Option<(&'a str, LineEnd)> {
-        let bytes = self.text.as_bytes();
-        let begin = self.past(self.offset, BLANK);
-        let behind = self.past(begin, ORDINARY);
-        let end = self.past(behind, BLANK | ORDINARY);
-        let length = end.saturating_sub(self.offset);
-        let column = self.place.column.saturating_add(u32::try_from(length).ok()?);
-        if column > most {
+    /// Reads the line that begins with the next word, if it is a [`SimpleLine`] and ends before the column `most`.
+    pub(super) fn simple_line(&mut self, most: u32) -> Option<SimpleLine<'a>> {
+        let bytes = self.text.as_bytes().get(self.offset..)?;
+        let length = leading::<ORDINARY>(bytes);
+        let others = leading::<{ BLANK | ORDINARY }>(bytes.get(length..)?);
+        let mut rest = *self;
+        rest.advance(length);
+        let word = rest.since(self.offset);
+        let end = self.end_simple_line(length.saturating_add(others), false, most)?;
+        Some(SimpleLine { word, rest, opens: end == LineEnd::Open })
+    }
+
+    /// Passes over a [`SimpleLine`] that ends before the column `most`, or one without words; what ended it. One that
+    /// may begin with a keyword of the file is left.
+    pub(super) fn pass_simple_line(&mut self, most: u32) -> Option<LineEnd> {
+        let bytes = self.text.as_bytes().get(self.offset..)?;
+        let blanks = leading::<BLANK>(bytes);
+        let line = bytes.get(blanks..)?;
+        if line.first().is_some_and(|&first| keywords::may_begin_file_block(first)) {
             return None;
         }
-        let word = self.text.get(begin..behind)?;
-        let last = bytes.get(..end)?.last().copied().unwrap_or(b'\n');
-        let kind = match bytes.get(end)? {
-            b'\n' => LineEnd::EndOfLine,
-            // Not in the midst of a word, to which it would belong.
-            b'{' if is_blank(last) && length > 0 => LineEnd::Open,
-            b'}' if word.is_empty() => LineEnd::Close,
+        let words = leading::<{ BLANK | ORDINARY }>(line);
+        self.end_simple_line(blanks.saturating_add(words), words == 0, most)
+    }
+
+    /// Reads so many bytes and what ends a [`SimpleLine`] behind them, or nothing.
+    fn end_simple_line(&mut self, length: usize, is_empty: bool, most: u32) -> Option<LineEnd> {
+        let (line, after) = self.text.as_bytes().get(self.offset..)?.split_at_checked(length)?;
+        // Not in the midst of a word, to which it would belong.
+        let is_apart = || line.last().is_some_and(|&last| is_blank(last));
+        let (end, at_end) = match after {
+            [b'\n', ..] => (LineEnd::EndOfLine, true),
+            [b'{', rest @ ..] if is_apart() => (LineEnd::Open, rest.first() == Some(&b'\n')),
+            [b'}', rest @ ..] if is_empty => (LineEnd::Close, rest.first() == Some(&b'\n')),
             _ => return None,
         };
-        self.offset = end.saturating_add(1);
-        self.place = match kind {
-            LineEnd::EndOfLine => Place { line: self.place.line.saturating_add(1), column: 1 },
-            LineEnd::Open | LineEnd::Close => Place { column: column.saturating_add(1), ..self.place },
-        };
-        Some((word, kind))
+        let mut ahead = *self;
+        ahead.advance(length);
+        if ahead.place.column > most {
+            return None;
+        }
+        if end != LineEnd::EndOfLine {
+            ahead.advance(1);
+        }
+        if at_end {
+            ahead.bump();
+        }
+        *self = ahead;
+        Some(end)
+    }
+
+    /// Whether no word follows on this line.
+    pub(super) fn is_behind_words(&mut self) -> bool {
+        self.pass::<BLANK>();
+        matches!(self.peek(), None | Some(b'\n' | b'{' | b'}' | b'#' | b'!'))
+    }
+
+    /// The word that begins here, if it is one of ordinary characters alone, whichever way it is quoted.
+    pub(super) fn simple_word(&mut self) -> Option<&'a str> {
+        let bytes = self.text.as_bytes().get(self.offset..)?;
+        let length = leading::<ORDINARY>(bytes);
+        let after = *bytes.get(length)?;
+        if after != b'\n' && !is_blank(after) {
+            return None;
+        }
+        let start = self.offset;
+        self.advance(length);
+        Some(self.since(start))
     }
 
     /// Whether something other than a brace, a comment or a quoted word begins here, or behind blanks.
     pub(super) fn is_at_word(&mut self) -> bool {
-        self.pass(BLANK);
+        self.pass::<BLANK>();
         self.peek().is_some_and(|byte| kind(byte) == ORDINARY)
     }
 
@@ -201,19 +255,15 @@ impl<'a> Lexer<'a> {
     }
 
     /// Reads bytes while they are of one of these kinds.
-    fn pass(&mut self, kinds: u8) {
-        let end = self.past(self.offset, kinds);
-        let count = end.saturating_sub(self.offset);
-        self.offset = end;
-        self.place.column = self.place.column.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+    fn pass<const KINDS: u8>(&mut self) {
+        let rest = self.text.as_bytes().get(self.offset..).unwrap_or_default();
+        self.advance(leading::<KINDS>(rest));
     }
 
-    /// Where the bytes end that begin at `offset` and are of one of these kinds.
-    fn past(&self, mut offset: usize, kinds: u8) -> usize {
-        while self.text.as_bytes().get(offset).is_some_and(|&byte| kind(byte) & kinds != 0) {
-            offset = offset.saturating_add(1);
-        }
-        offset
+    /// Reads so many bytes that are characters of one line.
+    fn advance(&mut self, count: usize) {
+        self.offset = self.offset.saturating_add(count);
+        self.place.column = self.place.column.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
     /// The text from `start` to the next byte to be read.
@@ -242,7 +292,7 @@ impl<'a> Lexer<'a> {
         let start = self.offset;
         let mut nested = 0_u32;
         loop {
-            self.pass(ORDINARY);
+            self.pass::<ORDINARY>();
             let Some(byte) = self.peek() else { break };
             if is_blank(byte) || matches!(byte, b'\n' | b'#' | b'!' | b'"') || self.is_outer_brace(byte, &mut nested) {
                 break;
@@ -257,7 +307,7 @@ impl<'a> Lexer<'a> {
         let mut nested = 0_u32;
         let mut quote = None;
         loop {
-            self.pass(ORDINARY);
+            self.pass::<ORDINARY>();
             let Some(byte) = self.peek() else { break };
             match (quote, byte) {
                 (_, b'\n') => break,
@@ -320,6 +370,11 @@ static KINDS: [u8; 256] = {
 
 fn kind(byte: u8) -> u8 {
     KINDS.get(usize::from(byte)).copied().unwrap_or(0)
+}
+
+/// How many bytes there are of one of these kinds before the first other one.
+fn leading<const KINDS: u8>(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&byte| kind(byte) & KINDS == 0).unwrap_or(bytes.len())
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -462,15 +517,19 @@ mod tests {
             "${A}\n",
         ];
         for text in simple.into_iter().chain(others) {
+            let mut passed = Lexer::new(text);
+            let end = passed.pass_simple_line(1024);
             let mut lexer = Lexer::new(text);
-            let Some((word, end)) = lexer.simple_line(1024) else { continue };
-            assert!(!others.contains(&text) && text.len() < 1024, "{text:?}");
+            let line = lexer.is_at_word().then(|| lexer.simple_line(1024)).flatten();
+            assert!(end.is_none() || !others.contains(&text), "{text:?}");
+            assert!(line.is_none() || end.is_some(), "{text:?}");
             for quoting in [Quoting::Plain, Quoting::Shell] {
+                let Some(end) = end else { continue };
                 let mut tokens = Lexer::new(text);
                 let mut first = None;
                 let kind = loop {
                     match tokens.next_token(quoting).kind {
-                        Kind::Word(word) => first = first.or(Some(word)),
+                        Kind::Word(word) => first = first.or(Some((word, tokens))),
                         kind => break kind,
                     }
                 };
@@ -479,10 +538,22 @@ mod tests {
                     LineEnd::Open => Kind::Open,
                     LineEnd::Close => Kind::Close,
                 };
-                assert_eq!((kind, first.unwrap_or("")), (expected, word), "{text:?}");
-                assert_eq!((tokens.offset, tokens.place), (lexer.offset, lexer.place), "{text:?}");
+                assert_eq!(kind, expected, "{text:?}");
+                if end != LineEnd::EndOfLine && tokens.peek() == Some(b'\n') {
+                    tokens.bump();
+                }
+                assert_eq!((tokens.offset, tokens.place), (passed.offset, passed.place), "{text:?}");
+                assert_eq!(line.is_some(), first.is_some(), "{text:?}");
+                if let (Some(line), Some((word, rest))) = (line, first) {
+                    assert_eq!((line.word, line.opens), (word, end == LineEnd::Open), "{text:?}");
+                    assert_eq!((line.rest.offset, line.rest.place), (rest.offset, rest.place), "{text:?}");
+                    assert_eq!((lexer.offset, lexer.place), (passed.offset, passed.place), "{text:?}");
+                }
             }
         }
+        // Others may belong to the file, which is looked at word by word.
+        assert_eq!(Lexer::new("virtual_server a {\n").pass_simple_line(1024), None);
+        assert_eq!(Lexer::new("a b\n").pass_simple_line(3), None);
         assert!(Lexer::new("a b\n").simple_line(3).is_none());
     }
 

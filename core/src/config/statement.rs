@@ -7,7 +7,7 @@
 
 use super::diagnostic::{Diagnostic, Message, Severity};
 use super::keywords;
-use super::lexer::{Kind, Lexer, LineEnd, Place, Quoting};
+use super::lexer::{Kind, Lexer, LineEnd, Place, Quoting, SimpleLine};
 
 /// The longest line that keepalived reads, in characters.
 pub const LINE_MAX: u32 = 1024;
@@ -45,6 +45,13 @@ impl<'a> Iterator for Words<'a> {
     type Item = Word<'a>;
 
     fn next(&mut self) -> Option<Word<'a>> {
+        if self.lexer.is_behind_words() {
+            return None;
+        }
+        let place = self.lexer.place();
+        if let Some(text) = self.lexer.simple_word() {
+            return Some(Word { place, text });
+        }
         let mut ahead = self.lexer;
         let token = ahead.next_token(self.quoting);
         match token.kind {
@@ -75,6 +82,21 @@ impl<'a> Block<'a> {
     pub fn next(&mut self, report: &mut dyn FnMut(Diagnostic<'a>)) -> Option<Statement<'a>> {
         loop {
             let before = self.lexer;
+            if self.lexer.is_at_word() {
+                let place = self.lexer.place();
+                if let Some(SimpleLine { word, rest, opens }) = self.lexer.simple_line(LINE_MAX) {
+                    if !self.file && keywords::begins_file_block(word) {
+                        self.lexer = before;
+                        return None;
+                    }
+                    let keyword = Word { place, text: word };
+                    let words = Words { lexer: rest, quoting: keywords::quoting(word) };
+                    return Some(match opens {
+                        true => self.with_body(keyword, words, report),
+                        false => self.at_end_of_line(keyword, words, report),
+                    });
+                }
+            }
             let token = self.lexer.next_token(Quoting::Plain);
             let mut error = |message| report(Diagnostic { place: token.place, severity: Severity::Error, message });
             match token.kind {
@@ -103,18 +125,6 @@ impl<'a> Block<'a> {
     fn statement(&mut self, keyword: Word<'a>, report: &mut dyn FnMut(Diagnostic<'a>)) -> Statement<'a> {
         let quoting = keywords::quoting(keyword.text);
         let words = Words { lexer: self.lexer, quoting };
-        let mut ahead = self.lexer;
-        match ahead.simple_line(LINE_MAX) {
-            Some((_, LineEnd::EndOfLine)) => {
-                self.lexer = ahead;
-                return self.at_end_of_line(keyword, words, report);
-            }
-            Some((_, LineEnd::Open)) => {
-                self.lexer = ahead;
-                return self.with_body(keyword, words, report);
-            }
-            Some((_, LineEnd::Close)) | None => {}
-        }
         let mut too_long = false;
         loop {
             let before = self.lexer;
@@ -154,9 +164,10 @@ impl<'a> Block<'a> {
                     self.lexer = ahead;
                     return self.with_body(keyword, words, report);
                 }
-                _ => break,
+                _ => return Statement { keyword, words, body: None, closed: true },
             }
         }
+        self.lexer = ahead;
         Statement { keyword, words, body: None, closed: true }
     }
 
@@ -186,10 +197,9 @@ fn skip(mut lexer: Lexer<'_>) -> (Lexer<'_>, bool) {
     loop {
         let before = lexer;
         if quoting.is_none()
-            && let Some((word, end)) = lexer.simple_line(LINE_MAX)
+            && let Some(end) = lexer.pass_simple_line(LINE_MAX)
         {
             match end {
-                _ if keywords::begins_file_block(word) => return (before, false),
                 LineEnd::EndOfLine => {}
                 LineEnd::Open => depth = depth.saturating_add(1),
                 LineEnd::Close => {
