@@ -10,6 +10,7 @@ use steadfast_core::time::Duration;
 
 use super::expression::Expression;
 use crate::ipvs::row::{DestinationKey, Forwarding, Persistence, SchedulerFlags, ServiceKey};
+use crate::ipvs::settings::Timeouts;
 use crate::process::Script;
 
 /// What the director shall do.
@@ -19,7 +20,7 @@ pub struct LvsPlan {
     pub services: Vec<Arc<VirtualServer>>,
     /// `lvs_sync_daemon`.
     pub sync_daemon: Option<SyncDaemon>,
-    /// `lvs_timeouts`, in seconds; 0 leaves one alone.
+    /// `lvs_timeouts`.
     pub timeouts: Option<Timeouts>,
     /// `lvs_flush`: the whole table is emptied at the start.
     pub flush_at_start: bool,
@@ -50,17 +51,6 @@ pub enum FlushOnStop {
     Services,
     /// The whole table is emptied.
     Everything,
-}
-
-/// `lvs_timeouts`: seconds, 0 leaves one alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Timeouts {
-    /// Of a TCP connection.
-    pub tcp: u32,
-    /// Of a TCP connection after a FIN.
-    pub tcp_fin: u32,
-    /// Of UDP.
-    pub udp: u32,
 }
 
 /// `lvs_sync_daemon`: connections are told to the other director.

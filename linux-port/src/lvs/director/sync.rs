@@ -15,7 +15,7 @@ pub(super) struct Sync {
     /// The timeouts before ours.
     before: Option<Timeouts>,
     /// Ours.
-    set: Option<plan::Timeouts>,
+    set: Option<Timeouts>,
     /// The daemons that ought to run, as of the last time.
     running: Vec<SyncDaemon>,
     /// What was said last of what cannot be done.
@@ -54,7 +54,7 @@ impl Sync {
         Ok(())
     }
 
-    fn keep_timeouts(&mut self, client: &mut Client, wanted: Option<plan::Timeouts>) -> io::Result<()> {
+    fn keep_timeouts(&mut self, client: &mut Client, wanted: Option<Timeouts>) -> io::Result<()> {
         if wanted == self.set {
             return Ok(());
         }

@@ -8,9 +8,10 @@ use steadfast_core::config::statement::{Statement, Word};
 use steadfast_core::config::{Message, Place, value};
 
 use crate::grammar::reader::{Reader, port};
+use crate::ipvs::settings::Timeouts;
 use crate::source;
 
-use super::super::plan::{FlushOnStop, SyncDaemon, Timeouts};
+use super::super::plan::{FlushOnStop, SyncDaemon};
 use super::group::Group;
 use super::{Definitions, TrackFile};
 
