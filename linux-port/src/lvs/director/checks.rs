@@ -3,11 +3,9 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
-use std::fs::OpenOptions;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +19,7 @@ use crate::lvs::probe::{self, TlsContext, Transport};
 use crate::lvs::schedule::{Outcome, Schedule};
 use crate::lvs::verdict::{Verdict, WeightChange};
 use crate::process::{Ended, ProgramId, Programs};
+use crate::source;
 use crate::sys::client::Failure;
 use crate::sys::epoll::Epoll;
 use crate::sys::spawn::Exit;
@@ -543,8 +542,7 @@ fn read_file(path: &Path, weight: i32, reverse: bool) -> Verdict {
 
 fn number_in(path: &Path) -> Result<i32, String> {
     let cannot = |error: io::Error| format!("the file cannot be read: {error}");
-    // Opening a pipe for reading waits for a writer, unless it is told not to.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot)?;
+    let file = source::open(path).map_err(cannot)?;
     let mut text = String::new();
     file.take(FILE_BYTES).read_to_string(&mut text).map_err(cannot)?;
     text.trim().parse().map_err(|_| "the file holds no number".into())
@@ -579,6 +577,11 @@ mod tests {
         for text in ["", "up", &"1".repeat(100)] {
             assert!(matches!(read(text, 1), Verdict::Down(_)), "{text}");
         }
+        // A device that never ends, or whoever writes to a pipe, is no file.
+        assert_eq!(
+            read_file(Path::new("/dev/zero"), 1, false),
+            Verdict::Down("the file cannot be read: it is no file".into())
+        );
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(read_file(&path, 1, false), Verdict::Down(_)));
     }
