@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use steadfast_core::types::Family;
@@ -73,7 +74,8 @@ fn a_recorded_table_is_read_as_it_was_written() {
                 let destination = decode::destination(&answer, key.family()).expect("it can be read");
                 assert_eq!((destination.counters, destination.active), (Counters::default(), 0));
                 let row = read.get_mut(&key).expect("its service is there");
-                row.destinations.insert(destination.destination.key, destination.destination);
+                let destination = destination.destination;
+                Arc::make_mut(&mut row.destinations).insert(destination.key, destination);
             }
             _ => {}
         }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -41,15 +42,16 @@ fn carry_out(kernel: &mut Table, write: &Write) -> Result<(), Refusal> {
             if row.destinations.contains_key(&destination.key) {
                 return Err(Refusal::Exists);
             }
-            row.destinations.insert(destination.key, destination.clone());
+            Arc::make_mut(&mut row.destinations).insert(destination.key, destination.clone());
         }
         Write::SetDestination(key, destination) => {
             let row = kernel.get_mut(key).ok_or(Refusal::Missing)?;
-            *row.destinations.get_mut(&destination.key).ok_or(Refusal::Missing)? = destination.clone();
+            let destinations = Arc::make_mut(&mut row.destinations);
+            *destinations.get_mut(&destination.key).ok_or(Refusal::Missing)? = destination.clone();
         }
         Write::DeleteDestination(key, destination) => {
             let row = kernel.get_mut(key).ok_or(Refusal::Missing)?;
-            row.destinations.remove(destination).ok_or(Refusal::Missing)?;
+            Arc::make_mut(&mut row.destinations).remove(destination).ok_or(Refusal::Missing)?;
         }
     }
     Ok(())

@@ -164,15 +164,15 @@ impl Writer<'_> {
     fn put(&mut self, Attribute(kind, _): Attribute, value: &[u8]) {
         self.header(kind, value.len());
         self.0.extend_from_slice(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
+        self.fill_up();
     }
 
     /// A text with the NUL at its end.
-    fn put_text(&mut self, attribute: Attribute, text: &str) {
-        let mut value = Vec::with_capacity(text.len() + 1);
-        value.extend_from_slice(text.as_bytes());
-        value.push(0);
-        self.put(attribute, &value);
+    fn put_text(&mut self, Attribute(kind, _): Attribute, text: &str) {
+        self.header(kind, text.len() + 1);
+        self.0.extend_from_slice(text.as_bytes());
+        self.0.push(0);
+        self.fill_up();
     }
 
     /// Attributes within one.
@@ -185,9 +185,15 @@ impl Writer<'_> {
     }
 
     fn header(&mut self, kind: u16, length: usize) {
-        let length = u16::try_from(length + 4).unwrap_or(u16::MAX);
-        self.0.extend_from_slice(&length.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
+        let [length, kind] = [u16::try_from(length + 4).unwrap_or(u16::MAX), kind].map(u16::to_ne_bytes);
+        self.0.extend_from_slice(&[length[0], length[1], kind[0], kind[1]]);
+    }
+
+    /// Zeros up to a multiple of four bytes.
+    fn fill_up(&mut self) {
+        while self.0.len() % 4 != 0 {
+            self.0.push(0);
+        }
     }
 }
 

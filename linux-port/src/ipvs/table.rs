@@ -3,26 +3,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use super::row::{Destination, DestinationKey, Service, ServiceKey};
 
 /// The kernel's table, or one that it ought to be.
 pub type Table = BTreeMap<ServiceKey, Row>;
 
+/// The destinations of a service, by what makes them the same.
+pub type Destinations = BTreeMap<DestinationKey, Destination>;
+
 /// A service and its destinations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The service.
     pub service: Service,
-    /// Its destinations, by what makes them the same.
-    pub destinations: BTreeMap<DestinationKey, Destination>,
+    /// Its destinations; all services of a group share theirs, and so do the tables that a row is in.
+    pub destinations: Arc<Destinations>,
 }
 
 impl Row {
     /// A row; of two destinations with the same key the last.
     pub fn new(service: Service, destinations: impl IntoIterator<Item = Destination>) -> Self {
-        let destinations = destinations.into_iter().map(|destination| (destination.key, destination)).collect();
-        Self { service, destinations }
+        let destinations: Destinations = destinations.into_iter().map(|one| (one.key, one)).collect();
+        Self { service, destinations: Arc::new(destinations) }
     }
 }
 

@@ -229,8 +229,11 @@ impl<'a> Engine<'a> {
                 self.notices.event(now, &plan, event);
             }
         }
-        let keys: HashSet<ServiceKey> = plan.services.iter().flat_map(|service| service.keys.iter().copied()).collect();
-        for key in self.keeper.wanted().filter(|key| !keys.contains(key)).collect::<Vec<_>>() {
+        let mut gone: BTreeSet<ServiceKey> = self.keeper.wanted().collect();
+        for key in plan.services.iter().flat_map(|service| &service.keys) {
+            gone.remove(key);
+        }
+        for key in gone {
             self.keeper.unwant(key);
         }
         self.changed = (0..self.services.len()).collect();
@@ -363,9 +366,9 @@ impl<'a> Engine<'a> {
             if !events.is_empty() {
                 self.news.push((Arc::clone(pool.plan()), events));
             }
-            let destinations = pool.destinations();
+            let destinations = Arc::new(pool.destinations());
             for service in pool.services() {
-                self.keeper.want(Row { service, destinations: destinations.clone() });
+                self.keeper.want(Row { service, destinations: Arc::clone(&destinations) });
             }
         }
         if self.keeper.due().is_none_or(|due| due > now) && self.sync_at > now {

@@ -2,14 +2,16 @@
 //! what the kernel is known to hold; what others change is found by looking at the table now and then, and put right.
 //! Services that never were ours are left alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 use std::io;
+use std::sync::Arc;
 
 use log::{info, warn};
 use steadfast_core::time::{Duration, Instant};
 
 use crate::ipvs::client::Client;
-use crate::ipvs::row::{Forwarding, ServiceKey};
+use crate::ipvs::row::ServiceKey;
 use crate::ipvs::table::{Row, Table, Write, diff};
 use crate::sys::clock;
 
@@ -44,7 +46,7 @@ pub(super) struct Keeper {
     held: Option<Table>,
     /// Services that were ours, and may still be there.
     former: BTreeSet<ServiceKey>,
-    /// Services whose rows may differ from what the kernel holds.
+    /// Services whose rows may differ from `held`.
     dirty: BTreeSet<ServiceKey>,
     look_at: Instant,
     pub(super) counts: Counts,
@@ -68,16 +70,25 @@ impl Keeper {
     pub(super) fn want(&mut self, row: Row) {
         let key = row.service.key;
         self.former.remove(&key);
-        if self.wanted.get(&key) != Some(&row) {
-            self.wanted.insert(key, row);
-            self.dirty.insert(key);
+        match self.wanted.entry(key) {
+            Entry::Occupied(known) if *known.get() == row => return,
+            Entry::Occupied(mut known) => drop(known.insert(row)),
+            Entry::Vacant(new) => drop(new.insert(row)),
         }
+        self.touch(key);
     }
 
     /// A service ought not to be there any more.
     pub(super) fn unwant(&mut self, key: ServiceKey) {
         if self.wanted.remove(&key).is_some() {
             self.former.insert(key);
+            self.touch(key);
+        }
+    }
+
+    /// The row of a service may differ from the kernel's. Where nothing is known of that one, all are compared anyway.
+    fn touch(&mut self, key: ServiceKey) {
+        if self.held.is_some() {
             self.dirty.insert(key);
         }
     }
@@ -130,9 +141,6 @@ impl Keeper {
         let begun = clock::now();
         let mut held = kernel.table()?;
         held.retain(|key, _| self.wanted.contains_key(key) || self.former.contains(key));
-        for (key, row) in &mut held {
-            normalise(row, self.wanted.get(key));
-        }
         let pause = clock::now().since(begun).times(SHARE).max(INTERVAL);
         self.look_at = now + pause;
         self.counts.looks += 1;
@@ -196,9 +204,7 @@ impl Keeper {
 fn enter(table: &mut Table, write: &Write) {
     match write {
         Write::AddService(service) | Write::SetService(service) => {
-            let row = table
-                .entry(service.key)
-                .or_insert_with(|| Row { service: service.clone(), destinations: BTreeMap::new() });
+            let row = table.entry(service.key).or_insert_with(|| Row::new(service.clone(), []));
             row.service = service.clone();
         }
         Write::DeleteService(key) => {
@@ -206,25 +212,13 @@ fn enter(table: &mut Table, write: &Write) {
         }
         Write::AddDestination(key, destination) | Write::SetDestination(key, destination) => {
             if let Some(row) = table.get_mut(key) {
-                row.destinations.insert(destination.key, destination.clone());
+                Arc::make_mut(&mut row.destinations).insert(destination.key, destination.clone());
             }
         }
         Write::DeleteDestination(key, destination) => {
             if let Some(row) = table.get_mut(key) {
-                row.destinations.remove(destination);
+                Arc::make_mut(&mut row.destinations).remove(destination);
             }
-        }
-    }
-}
-
-/// What a kernel has made of a row by itself is no difference: it calls a destination on this machine local.
-fn normalise(row: &mut Row, wanted: Option<&Row>) {
-    let Some(wanted) = wanted else { return };
-    for (key, destination) in &mut row.destinations {
-        if matches!(destination.forwarding, Forwarding::Local | Forwarding::Bypass)
-            && let Some(wanted) = wanted.destinations.get(key)
-        {
-            destination.forwarding = wanted.forwarding;
         }
     }
 }

@@ -4,7 +4,7 @@
 
 mod rules;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ pub(super) struct Services<'d> {
     /// error.
     names: Vec<(String, Place)>,
     /// Whose a service of the table is, by number.
-    taken: HashMap<ServiceKey, usize>,
+    taken: BTreeMap<ServiceKey, usize>,
     /// How many entries of groups were looked at, each use counted.
     entries: usize,
 }

@@ -1,9 +1,8 @@
 //! The rows of the kernel's table that a pool wants.
 
-use std::collections::BTreeMap;
-
 use super::{Health, Pool};
-use crate::ipvs::row::{Destination, DestinationKey, Service};
+use crate::ipvs::row::{Destination, Service};
+use crate::ipvs::table::Destinations;
 
 impl Pool {
     /// Its services: one for each of its keys, each with the same destinations.
@@ -22,10 +21,10 @@ impl Pool {
     /// Without the quorum the sorry server stands for all: those that are up leave the table, or stay in it with
     /// weight 0 if that is how they leave it (`inhibit_on_failure`), or if they are being drained, since then
     /// their connections are to end by themselves. Without a sorry server the quorum changes nothing here.
-    pub fn destinations(&self) -> BTreeMap<DestinationKey, Destination> {
+    pub fn destinations(&self) -> Destinations {
         let sorry = self.plan.sorry.as_ref();
         let replaced = sorry.is_some() && !self.quorum;
-        let mut rows = BTreeMap::new();
+        let mut rows = Destinations::new();
         for (server, member) in self.servers() {
             let weight = match member.health() {
                 Health::Up if !replaced => member.weight(server),

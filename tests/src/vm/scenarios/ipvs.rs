@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use steadfast_linux::ipvs::Client;
@@ -78,7 +79,7 @@ fn rows() {
             }
             Command::Write(Write::AddDestination(key, destination)) => {
                 let row = wanted.get_mut(&key).expect("its service is there");
-                row.destinations.insert(destination.key, destination);
+                Arc::make_mut(&mut row.destinations).insert(destination.key, destination);
             }
             _ => continue,
         }
@@ -106,13 +107,16 @@ fn rows() {
         row.service.scheduler = "wlc".into();
         row.service.flags = SchedulerFlags { one: true, two: false, three: true, one_packet: false };
         row.service.persistence = None;
-        for destination in row.destinations.values_mut() {
+        for destination in Arc::make_mut(&mut row.destinations).values_mut() {
             (destination.weight, destination.upper_threshold, destination.lower_threshold) = (9, 20, 10);
         }
     }
     other.values_mut().filter(|row| row.service.key.family() == steadfast_core::types::Family::V4).for_each(|row| {
         let of_family = |row: &&mut Destination| row.key.address.is_ipv4();
-        row.destinations.values_mut().filter(of_family).for_each(|row| row.forwarding = Forwarding::Masquerade);
+        Arc::make_mut(&mut row.destinations)
+            .values_mut()
+            .filter(of_family)
+            .for_each(|row| row.forwarding = Forwarding::Masquerade);
     });
     // A service for every packet of an address wants persistence.
     other.retain(|key, _| !matches!(key, ServiceKey::Address { port: 0, .. }));
@@ -127,7 +131,7 @@ fn rows() {
 /// What `ipvsadm -S` leaves of a table.
 fn without_thresholds(table: &Table) -> Table {
     let mut table = table.clone();
-    for destination in table.values_mut().flat_map(|row| row.destinations.values_mut()) {
+    for destination in table.values_mut().flat_map(|row| Arc::make_mut(&mut row.destinations).values_mut()) {
         (destination.upper_threshold, destination.lower_threshold) = (0, 0);
     }
     table
