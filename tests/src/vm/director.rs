@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -55,12 +56,12 @@ impl Director {
         let machine = net.machine(role);
         let mut command = match program {
             Program::Steadfast => {
-                let mut command = machine.command(&steadfast_binary().display().to_string());
+                let mut command = Command::new(steadfast_binary());
                 command.arg("run").arg("--config").arg(&configuration).arg("--control").arg(&control);
                 command
             }
             Program::Keepalived => {
-                let mut command = machine.command("keepalived");
+                let mut command = Command::new("keepalived");
                 command
                     .args(["--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--use-file"])
                     .arg(&configuration);
@@ -71,8 +72,9 @@ impl Director {
                 command
             }
         };
-        let started = Stamp::now();
-        let process = Process::start(&mut command, &folder.join("log"));
+        command.stdin(Stdio::null());
+        // From a thread on that machine, so that its time begins with its own start and not with that of `ip netns exec`.
+        let (started, process) = machine.enter(|| (Stamp::now(), Process::start(&mut command, &folder.join("log"))));
         Self { process, started, configuration, control }
     }
 
@@ -101,8 +103,8 @@ impl Director {
     /// Runs a command of Steadfast against this agent: whether it succeeded, and what it printed.
     #[track_caller]
     pub fn steadfast(&self, words: &[&str]) -> (bool, String) {
-        let mut command = std::process::Command::new(steadfast_binary());
-        command.args(words).arg("--control").arg(&self.control).stdin(std::process::Stdio::null());
+        let mut command = Command::new(steadfast_binary());
+        command.args(words).arg("--control").arg(&self.control).stdin(Stdio::null());
         let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())

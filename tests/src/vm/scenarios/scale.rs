@@ -115,9 +115,10 @@ fn kernel_time() -> f64 {
 /// that has just been made: a kernel remembers servers for minutes after they were deleted, and looks through them
 /// whenever one is added.
 ///
-/// What the kernel needs for the rows alone, whoever writes them, is a tenth of keepalived's time, and more than a third
-/// of Steadfast's; to start a program and to read 320 kB of configuration at an emulator's speed is most of the rest. So
-/// it is 0.25 to 0.41 of keepalived's time, by how busy the machine is.
+/// What the kernel needs for the rows alone is most of Steadfast's time, whoever writes them. In millions of instructions
+/// (`-icount`): keepalived in all 358, the kernel alone 85, which is 0.24 of that, Steadfast in all 139; reading 320 kB of
+/// configuration is 31 of them. An emulator takes longer for each of keepalived's system calls than such a count says, and
+/// a busy machine for everything, so the bound is not the median of a good day.
 fn table_time() {
     let text = configuration(SERVICES, false);
     let last = key(SERVICES - 1);
@@ -139,7 +140,7 @@ fn table_time() {
     println!("figure: vm: 1,000 services with 4 servers, start to complete table: keepalived {} ms", summary(&theirs));
     let (ours, theirs) = (median(&ours), median(&theirs));
     println!("figure: vm: the table of steadfast takes {:.2} of keepalived's time", ours / theirs);
-    assert!(ours * 2.0 <= theirs, "{ours:.0} ms is more than half of keepalived's {theirs:.0} ms");
+    assert!(ours <= theirs * 0.4, "{ours:.0} ms is more than 0.4 of keepalived's {theirs:.0} ms");
 }
 
 /// What reloads write: nothing when nothing has changed, what is new and no more when something has.
