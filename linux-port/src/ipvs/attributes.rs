@@ -191,7 +191,7 @@ impl Writer<'_> {
 
     /// Zeros up to a multiple of four bytes.
     fn fill_up(&mut self) {
-        while self.0.len() % 4 != 0 {
+        while !self.0.len().is_multiple_of(4) {
             self.0.push(0);
         }
     }
