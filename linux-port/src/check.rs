@@ -87,7 +87,7 @@ pub struct Findings {
     notices: u64,
     warnings: u64,
     errors: u64,
-    /// How many of the warnings are about what only keepalived has.
+    /// How many of the warnings are about what only keepalived has, or takes without a word.
     lacking: u64,
 }
 
@@ -125,9 +125,8 @@ impl Findings {
     /// Adds what the core's grammar says.
     pub fn add(&mut self, diagnostic: Diagnostic<'_>) {
         let Diagnostic { place, severity, message } = diagnostic;
-        if severity == Severity::Warning && matches!(message, Message::NotYet { .. }) {
-            self.lacking += 1;
-        }
+        let before = self.warnings;
+        let is_lacking = matches!(message, Message::NotYet { .. });
         if let Message::DuplicateRouter { other, place: other_place } = message {
             let (other, at) = (Short(other), self.name_of(other_place));
             let message =
@@ -136,6 +135,17 @@ impl Findings {
         } else {
             self.push(place, severity, || message.to_string());
         }
+        if is_lacking {
+            // One that was said already does not count again.
+            self.lacking += self.warnings - before;
+        }
+    }
+
+    /// Warns of what keepalived takes without a word.
+    pub(crate) fn add_advice(&mut self, place: Place, message: impl fmt::Display) {
+        let before = self.warnings;
+        self.push(place, Severity::Warning, || message.to_string());
+        self.lacking += self.warnings - before;
     }
 
     /// Adds a sentence that is none of the core's.

@@ -3,6 +3,7 @@
 //! instances are seen together. Interfaces are names: whether they exist is asked when the plan is run.
 
 mod groups;
+mod judge;
 mod lease;
 pub mod notify;
 pub mod tracking;
@@ -236,6 +237,7 @@ fn load_whole(file: &Path, reading: &Reading) -> Loaded {
             for problem in source.problems {
                 findings.add_text(problem.place, problem.severity, problem.message);
             }
+            judge::judge(&source.text, &mut findings);
             Some(plan(&source.text, &mut findings))
         }
         Err((place, problem)) => {
