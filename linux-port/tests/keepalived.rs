@@ -85,7 +85,7 @@ fn its_signals_write_what_exporters_read() {
 mount -t tmpfs tmpfs /tmp
 keepalived -n -l -f /run/one.conf --pid=/run/x.pid --vrrp_pid /run/y.pid 2>/run/log & p=$!
 until_ active; [ "$(cat /run/x.pid /run/y.pid)" = "$p
-$p" ] && echo pids; ls /run/steadfast
+$p" ] && echo pids; cd /run/steadfast; ls x.sock; cd /
 ln -s /run/precious /tmp/keepalived.json; echo precious >/run/precious
 for number in 36 37 $(keepalived --signum=STATS) $(keepalived --signum=DATA); do
     rm -f /tmp/keepalived.stats /tmp/keepalived.data; before=$(ls -i /tmp/keepalived.json)

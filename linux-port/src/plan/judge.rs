@@ -75,7 +75,7 @@ fn instance(statement: &Statement<'_>, weights: &HashMap<(&str, &str), i32>, fin
         }
         let Some(mut tracked) = entry.body else { continue };
         while let Some(one) = tracked.next(&mut |_| {}) {
-            let mut words = one.words.clone().skip_while(|word| word.text != "weight").skip(1);
+            let mut words = one.words.skip_while(|word| word.text != "weight").skip(1);
             let own = words.next().and_then(|word| word.text.parse::<i32>().ok());
             let defined = || weights.get(&(kind, one.keyword.text)).copied();
             let weight = own.or_else(defined).unwrap_or(0);
