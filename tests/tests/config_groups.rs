@@ -54,10 +54,10 @@ fn members_stand_one_a_line_or_side_by_side() {
 #[test]
 fn what_is_still_to_come_is_said() {
     let (plan, said) =
-        read("vrrp_sync_group G {\n group { A B }\n smtp_alert\n notify_master \"/bin/x y\"\n nofity x\n}");
+        read("vrrp_sync_group G {\n group { A B }\n track_bfd {\n }\n notify_master \"/bin/x y\"\n nofity x\n}");
     assert_eq!(groups(&plan).len(), 1);
     assert_eq!(said.len(), 3);
-    assert!(said[0].starts_with("3:2: warning: keepalived's `smtp_alert` is not supported yet"), "{said:?}");
+    assert!(said[0].starts_with("3:2: warning: keepalived's `track_bfd` is not supported yet"), "{said:?}");
     assert!(said[2].contains("`notify`"), "{said:?}");
 }
 
