@@ -42,20 +42,20 @@ fn main() {
         }));
     };
     add("cut-off", Spec::v2(), cut_off, runs(2));
-    add("cut-off", Spec::v3(10), cut_off, runs(8));
-    add("cut-off", Spec::v3(10).with_vmac(true), cut_off, runs(5));
-    add("cut-off", Spec::v6(10), cut_off, runs(5));
-    add("cut-off", Spec::v3(1), cut_off, runs(8));
+    add("cut-off", Spec::v3(10), cut_off, runs(4));
+    add("cut-off", Spec::v3(10).with_vmac(true), cut_off, runs(3));
+    add("cut-off", Spec::v6(10), cut_off, runs(3));
+    add("cut-off", Spec::v3(1), cut_off, runs(4));
     add("planned-stop", Spec::v2(), planned_stop, runs(2));
-    add("planned-stop", Spec::v3(10), planned_stop, runs(4));
-    add("planned-stop", Spec::v3(10).with_vmac(true), planned_stop, runs(4));
-    add("planned-stop", Spec::v6(10), planned_stop, runs(4));
-    add("planned-stop", Spec::v6(10).with_vmac(true), planned_stop, runs(4));
-    add("planned-stop", Spec::v3(1), planned_stop, runs(4));
+    add("planned-stop", Spec::v3(10), planned_stop, runs(2));
+    add("planned-stop", Spec::v3(10).with_vmac(true), planned_stop, runs(2));
+    add("planned-stop", Spec::v6(10), planned_stop, runs(2));
+    add("planned-stop", Spec::v6(10).with_vmac(true), planned_stop, runs(2));
+    add("planned-stop", Spec::v3(1), planned_stop, runs(2));
     add("split-heals", Spec::v2(), split_heals, runs(2));
-    add("split-heals", Spec::v3(10), split_heals, runs(3));
-    add("split-heals", Spec::v3(10).with_vmac(true), split_heals, runs(3));
-    add("split-heals", Spec::v6(10), split_heals, runs(3));
+    add("split-heals", Spec::v3(10), split_heals, runs(2));
+    add("split-heals", Spec::v3(10).with_vmac(true), split_heals, runs(2));
+    add("split-heals", Spec::v6(10), split_heals, runs(2));
     libtest_mimic::run(&arguments, trials).exit();
 }
 
