@@ -66,6 +66,9 @@ const PACKETS: usize = 2048;
 /// Changes of links and addresses that are taken in at once.
 const CHANGES: usize = 256;
 
+/// When an agent has come to rest: its routers have taken their addresses and announced them for the second time.
+const SETTLED: Duration = Duration::from_secs(6);
+
 /// How long a planned stop may take in all; a handover takes one second at most.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
@@ -231,6 +234,7 @@ impl Daemon {
         daemon.predecessors = Predecessors::default();
         info!("{}: {} virtual routers", file.display(), daemon.order.len());
         // The start is over, and most of the code with it; without this only more memory counts as resident.
+        process::release_heap();
         let _ = process::release_code();
         Ok((daemon, running))
     }
@@ -240,7 +244,13 @@ impl Daemon {
     fn work(&mut self) -> io::Result<()> {
         let mut due = Some(Instant::default());
         let mut result = Ok(());
+        let mut settled = Some(clock::now() + SETTLED);
         loop {
+            if settled.is_some_and(|at| at <= clock::now()) {
+                settled = None;
+                // Taking over for the first time wants much code that is not wanted again soon.
+                let _ = process::release_code();
+            }
             match self.turn(due) {
                 Ok(next) => due = next,
                 Err(error) if result.is_ok() => {

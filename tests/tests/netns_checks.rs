@@ -490,7 +490,7 @@ fn file_contents() {
                 fs::remove_file(&file).expect("the file is there");
                 fifo()
             },
-            "no number",
+            "it is no file",
         ),
     ];
     for (change, reason) in cases {

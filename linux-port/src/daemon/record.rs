@@ -4,7 +4,7 @@
 //! checksums say, and only within the boot of the machine that it was written in.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,21 +92,22 @@ impl Record {
     pub(super) fn begin(file: &Path) -> io::Result<(Self, Predecessors)> {
         let mut options = File::options();
         let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(file)?;
+        // Read as a file, and begun anew as an empty one: what is looked at through the mapping takes memory.
+        let mut old = Vec::new();
+        (&opened).take((HEAD + PLACES * PLACE) as u64 * 8).read_to_end(&mut old)?;
+        opened.set_len(0)?;
         let shared = SharedWords::map(&opened, HEAD + PLACES * PLACE)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let boot = u128::from_str_radix(&boot.trim().replace('-', ""), 16).map_err(io::Error::other)?;
         let head = [MAGIC, (boot >> 64) as u64, boot as u64];
         let head: [u64; HEAD] = [head[0], head[1], head[2], sum(head).into()];
-        let words = shared.words();
-        let same = words.iter().zip(head).all(|(word, head)| word.load(Ordering::Relaxed) == head);
-        let before = if same { words[HEAD..].chunks_exact(PLACE).filter_map(read).collect() } else { Vec::new() };
-        for word in words {
-            // What is 0 already takes no memory.
-            if word.load(Ordering::Relaxed) != 0 {
-                word.store(0, Ordering::Relaxed);
-            }
-        }
-        for (word, head) in words.iter().zip(head) {
+        let (old, _) = old.as_chunks();
+        let old: Vec<u64> = old.iter().copied().map(u64::from_ne_bytes).collect();
+        let before = match old.split_at_checked(HEAD) {
+            Some((old, places)) if old == head => places.chunks_exact(PLACE).filter_map(read).collect(),
+            _ => Vec::new(),
+        };
+        for (word, head) in shared.words().iter().zip(head) {
             word.store(head, Ordering::Release);
         }
         Ok((Self(Some((file.to_owned(), shared))), Predecessors(before)))
@@ -150,9 +151,8 @@ impl Record {
 }
 
 /// Who was Active there, if the checksum is right.
-fn read(place: &[AtomicU64]) -> Option<Predecessor> {
-    let [first, second, rest, time] = place else { return None };
-    let [first, second, rest, time] = [first, second, rest, time].map(|word| word.load(Ordering::Acquire));
+fn read(place: &[u64]) -> Option<Predecessor> {
+    let [first, second, rest, time] = *place else { return None };
     let right = u64::from(sum([first, second, rest & u64::from(u32::MAX)])) == rest >> 32;
     let predecessor = Predecessor { identity: Identity([first, second, rest]), advertised: Instant::from_micros(time) };
     (right && time != 0).then_some(predecessor)
