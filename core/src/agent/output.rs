@@ -1,6 +1,9 @@
 //! What comes out: one action at a time, in the order that keeps an election prompt, and the bytes of an
 //! Advertisement.
 
+use core::net::{IpAddr, Ipv4Addr};
+use core::slice;
+
 use crate::agent::owed::Debt;
 use crate::agent::{Action, Agent, Generation, RouterId};
 use crate::storage::Storage;
@@ -54,14 +57,17 @@ impl<S: Storage> Agent<S> {
     /// What the IP headers of an [`Action::Advertise`] say: one to each peer but itself, or one to the group; none
     /// while there is no source address.
     pub fn envelopes(&self, id: RouterId) -> impl Iterator<Item = Envelope> + Clone {
-        let known = self.routers.index(id).and_then(|index| Some((index, self.routers.get(index)?)));
-        let peers = known.map_or(&[][..], |(index, _)| self.routers.peers(index));
-        let group = known.filter(|_| peers.is_empty()).map(|(_, router)| router.settings.group);
-        let source = known.and_then(|(_, router)| self.source(router));
-        source.into_iter().flat_map(move |source| {
-            let others = peers.iter().copied().filter(move |peer| *peer != source);
-            others.chain(group).map(move |destination| Envelope { source, destination, hop_limit: HOP_LIMIT })
-        })
+        let known = self.routers.index(id).and_then(|index| {
+            let router = self.routers.get(index)?;
+            let to = match self.routers.peers(index) {
+                [] => slice::from_ref(&router.settings.group),
+                peers => peers,
+            };
+            Some((self.source(router)?, to))
+        });
+        let (source, to) = known.unwrap_or((IpAddr::V4(Ipv4Addr::UNSPECIFIED), &[]));
+        let others = to.iter().filter(move |destination| **destination != source);
+        others.map(move |destination| Envelope { source, destination: *destination, hop_limit: HOP_LIMIT })
     }
 
     /// Writes the payload of an [`Action::Advertise`] into `buffer`; its length. `envelope` is one of
