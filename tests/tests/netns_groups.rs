@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 use steadfast_tests::lab::Lan;
-use steadfast_tests::lab::clock::{Stamp, wait_for};
+use steadfast_tests::lab::clock::{Stamp, median, summary, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine, available};
 use steadfast_tests::lab::monitor::Monitor;
 use steadfast_tests::lab::namespace::{self, Namespace};
@@ -46,6 +46,10 @@ fn main() {
             Ok(())
         }));
     }
+    trials.push(Trial::test("sixty-four-members-on-eight-links-move-as-one", || {
+        many_move_as_one();
+        Ok(())
+    }));
     trials.push(Trial::test("a-reload-takes-a-group-apart-and-puts-it-together", || {
         reload_takes_apart();
         Ok(())
@@ -62,15 +66,20 @@ struct Inside(Namespace);
 
 impl Inside {
     fn new(lan: &Lan, machines: &[usize]) -> Self {
+        Self::nth(lan, machines, 1)
+    }
+
+    /// The same for their `eth2` and so on.
+    fn nth(lan: &Lan, machines: &[usize], nth: usize) -> Self {
         let hub = Namespace::new("inside");
         hub.ip("link add br0 type bridge mcast_snooping 0 forward_delay 0 stp_state 0");
         hub.ip("link set br0 up");
         for number in machines {
             let namespace = &lan.host(*number).namespace;
-            hub.ip(&format!("link add q{number} type veth peer name eth1 netns {}", namespace.name()));
+            hub.ip(&format!("link add q{number} type veth peer name eth{nth} netns {}", namespace.name()));
             hub.ip(&format!("link set q{number} master br0 up"));
-            namespace.ip(&format!("addr add 10.8.0.{}/24 dev eth1", number + 1));
-            namespace.ip("link set eth1 up");
+            namespace.ip(&format!("addr add 10.8.{}.{}/24 dev eth{nth}", nth - 1, number + 1));
+            namespace.ip(&format!("link set eth{nth} up"));
         }
         Self(hub)
     }
@@ -129,6 +138,61 @@ fn one_cable_moves_both(engines: [Engine; 2]) {
     wait_held(&lan, [NONE, ALL]);
 }
 
+/// Eight members on each of eight links, of which one is lost: the last address is there soon after the first.
+fn many_move_as_one() {
+    const LINKS: usize = 8;
+    const ON_EACH: usize = 8;
+    let lan = Lan::new(&["low", "high"]);
+    let inside: Vec<Inside> = (1..LINKS).map(|nth| Inside::nth(&lan, &[LOW, HIGH], nth)).collect();
+    let vip = |link: usize, member: usize| match link {
+        0 => format!("10.9.0.{}", 150 + member),
+        _ => format!("10.8.{}.{}", link - 1, 150 + member),
+    };
+    let places: Vec<_> = (0..LINKS).flat_map(|link| (0..ON_EACH).map(move |member| (link, member))).collect();
+    let vips: Vec<IpAddr> =
+        places.iter().map(|(link, member)| vip(*link, *member).parse().expect("an address")).collect();
+    let text = |priority: u8| {
+        let spec = Spec::v3(10);
+        let members = places.iter().map(|&(link, member)| {
+            let vrid = u8::try_from(10 * link + member + 1).expect("few enough");
+            let text = spec.instance(&format!("M{link}{member}"), vrid, priority, &[&(vip(link, member) + "/24")]);
+            text.replace("interface eth0", &format!("interface eth{link}"))
+        });
+        let names: String = places.iter().map(|(link, member)| format!("        M{link}{member}\n")).collect();
+        members.collect::<String>() + &format!("vrrp_sync_group ALL {{\n    group {{\n{names}    }}\n}}\n")
+    };
+    let monitors = [LOW, HIGH].map(|number| Monitor::start(&lan.host(number).namespace));
+    let _daemons = [HIGH, LOW].map(|n| Daemon::start_with(Engine::Steadfast, &lan, n, &text(PRIORITIES[n])));
+    let wait_all_on = |holder: usize| {
+        wait_for("all addresses on one of the two", PATIENCE, || {
+            let held = [LOW, HIGH].map(|number| {
+                let addresses = lan.addresses(number);
+                vips.iter().filter(|vip| addresses.contains(vip)).count()
+            });
+            (held[holder] == vips.len() && held[HIGH - holder] == 0).then_some(())
+        });
+    };
+    wait_all_on(HIGH);
+    let (mut taken, mut let_go) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let pulled = inside[2].link(HIGH, false);
+        wait_all_on(LOW);
+        let span = |number: usize, added: bool| {
+            let times: Vec<Stamp> =
+                vips.iter().map(|vip| monitors[number].wait(*vip, added, pulled, PATIENCE)).collect();
+            let [first, last] = [times.iter().min(), times.iter().max()].map(|at| *at.expect("there are some"));
+            last.ms_since(first)
+        };
+        taken.push(span(LOW, true));
+        let_go.push(span(HIGH, false));
+        inside[2].link(HIGH, true);
+        wait_all_on(HIGH);
+    }
+    println!("figure: sync group of 64 on 8 links: from the first address to the last: taken {} ms", summary(&taken));
+    println!("figure: sync group of 64 on 8 links: from the first address to the last: let go {} ms", summary(&let_go));
+    assert!(median(&taken) < 20.0, "taken {taken:?} ms apart");
+}
+
 fn reload_takes_apart() {
     let lan = Lan::new(&["low", "high"]);
     let inside = Inside::new(&lan, &[LOW, HIGH]);
@@ -138,10 +202,7 @@ fn reload_takes_apart() {
     let begun = Stamp::now();
     let reload = |text: fn(u8) -> String| {
         for (daemon, priority) in [&low, &high].into_iter().zip(PRIORITIES) {
-            let said = || daemon.process.log().matches("configuration was read again").count();
-            let before = said();
-            daemon.reload(&text(priority));
-            wait_for("a reload", PATIENCE, || (said() > before).then_some(()));
+            daemon.reload_and_wait(&text(priority), PATIENCE);
         }
     };
     reload(instances);

@@ -1,7 +1,8 @@
 //! What else a machine does while an Active advertises every 10 ms: a reload that makes and deletes virtual MAC
 //! addresses, other routers of the same process that change state, and strangers that hold the kernel's lock of all
 //! network configuration. No Advertisement may come later than when nothing of it happens, in the same run; only one
-//! that falls due just while addresses are changed may wait for the lock.
+//! that falls due just while addresses are changed may wait for the lock. And fifty reloads, by which nothing moves, and
+//! after which nothing is left.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ use steadfast_tests::lab::engine::{Daemon, Engine};
 use steadfast_tests::lab::frames::largest_pause;
 use steadfast_tests::lab::hostile::Forge;
 use steadfast_tests::lab::inject::inject;
+use steadfast_tests::lab::monitor::Monitor;
 use steadfast_tests::lab::process::Process;
 use steadfast_tests::lab::spec::Spec;
 use steadfast_tests::lab::{Lan, namespace, thorough};
@@ -47,6 +49,10 @@ fn main() {
         }),
         Trial::test("a-lock-held-by-others-delays-at-most-what-falls-due-in-a-change", move || {
             lock_held_by_others(runs);
+            Ok(())
+        }),
+        Trial::test("fifty-reloads-under-flapping-scripts-and-a-cut-move-and-leak-nothing", || {
+            fifty_reloads();
             Ok(())
         }),
     ];
@@ -162,4 +168,92 @@ fn lock_held_by_others(runs: usize) {
     // Addresses are changed in the loop: handing the work to a thread makes every take-over later, by some 0.1 ms in
     // the middle and by milliseconds on a busy machine.
     assert!(medians[3] <= medians[0] + LOCK, "{} ms, {} ms when nothing happens", medians[3], medians[0]);
+}
+
+/// What a process and its machine hold, as far as it may grow or be forgotten.
+fn belongings(lan: &Lan, daemon: &Daemon) -> Vec<String> {
+    let namespace = &lan.host(ROUTER).namespace;
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", daemon.process.pid())).map_or(0, Iterator::count);
+    let mut all = vec![format!("{descriptors} descriptors"), format!("{:?}", lan.addresses(ROUTER))];
+    all.extend(
+        ["-br link show", "route show table all", "-6 route show table all", "rule show"]
+            .map(|show| namespace.ip(show)),
+    );
+    all
+}
+
+/// Reload upon reload, each with other routers, scripts and addresses, while a script succeeds and fails in turn and the
+/// peer is away for a time: the router stays what it is, the peer takes over when it is cut off and at no other time, and
+/// in the end there is what was there in the beginning.
+fn fifty_reloads() {
+    const RELOADS: usize = 50;
+    let lan = Lan::new(&["router", "rival"]);
+    let folder = lan.folder().display().to_string();
+    let flag = lan.folder().join("flag");
+    let mut spec = Spec::v3(10);
+    spec.globals = "script_user root\n".into();
+    let bare = spec.text(200);
+    let text = |round: usize| {
+        let mut scripts = format!(
+            "vrrp_script flaps {{\n    script \"/usr/bin/test -e {folder}/flag\"\n    interval 0.05\n    weight -{}\n}}\n",
+            10 + round % 2
+        );
+        let mut uses = "track_script {\n    flaps\n".to_owned();
+        if round.is_multiple_of(2) {
+            scripts += "vrrp_script works {\n    script /bin/true\n    interval 0.1\n    weight 1\n}\n";
+            uses += "    works\n";
+        }
+        let tracked = spec.clone().with(&(uses + "}")).text(200);
+        let mut text = tracked.replacen("vrrp_instance", &(scripts + "vrrp_instance"), 1);
+        if round.is_multiple_of(3) {
+            text += &spec.instance("MORE", OTHERS, 200, &["10.9.0.160/24", "10.9.0.161/24"]);
+        }
+        if round.is_multiple_of(5) {
+            text += &spec.clone().with_vmac(true).instance("VIRTUAL", OTHERS + 1, 200, &["10.9.0.170/24"]);
+        }
+        text
+    };
+    let router = Daemon::start_with(Engine::Steadfast, &lan, ROUTER, &bare);
+    let rival = Daemon::start(Engine::Steadfast, &lan, RIVAL, &Spec::v3(10), 100);
+    router.wait_state("active", PATIENCE);
+    rival.wait_state("backup", PATIENCE);
+    // Whether the rival is cut off, the router has nobody above it, and keeps its address.
+    let monitor = Monitor::start(&lan.host(ROUTER).namespace);
+    let run = |rounds: std::ops::Range<usize>| {
+        for round in rounds {
+            if round.is_multiple_of(2) {
+                fs::write(&flag, "").expect("a file can be written");
+            } else {
+                fs::remove_file(&flag).expect("a file can be removed");
+            }
+            if round == RELOADS / 2 {
+                lan.cut(RIVAL);
+            }
+            router.reload_and_wait(&text(round), PATIENCE);
+            if round == RELOADS / 2 {
+                rival.wait_state("active", PATIENCE);
+                lan.heal(RIVAL);
+            }
+            // Long enough for some runs of the script.
+            (Stamp::now() + ms(100.0)).sleep();
+        }
+        router.reload_and_wait(&bare, PATIENCE);
+        wait_for("the end of scripts", PATIENCE, || (router.process.family().len() == 1).then_some(()));
+        wait_for("the virtual MAC interfaces to go", PATIENCE, || {
+            (!lan.host(ROUTER).namespace.ip("-o link show").contains("vrrp.")).then_some(())
+        });
+    };
+    // What is wanted once and kept is there after the first.
+    run(0..10);
+    let (resident, belongs) = (router.process.resident_kb(), belongings(&lan, &router));
+    run(0..RELOADS);
+    rival.wait_state("backup", PATIENCE);
+    let grown = router.process.resident_kb().saturating_sub(resident);
+    println!("\nfigure: reload: {RELOADS} reloads later {grown} KiB more");
+    assert_eq!(belongings(&lan, &router), belongs);
+    assert!(grown <= 128, "{grown} KiB more after {RELOADS} reloads, {resident} before");
+    assert_eq!([&router, &rival].map(|daemon| daemon.counter("master-transitions")), [1, 1]);
+    let vip = Spec::v3(10).vip();
+    let moved: Vec<_> = monitor.changes().into_iter().filter(|change| change.address == vip && !change.added).collect();
+    assert!(moved.is_empty(), "the address was taken away: {moved:?}");
 }

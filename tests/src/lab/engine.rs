@@ -136,6 +136,15 @@ impl Daemon {
         self.process.signal(Signal::SIGHUP)
     }
 
+    /// The same, and waits until Steadfast has taken it up.
+    #[track_caller]
+    pub fn reload_and_wait(&self, text: &str, patience: Duration) {
+        let said = || self.process.log().matches("configuration was read again").count();
+        let before = said();
+        self.reload(text);
+        wait_for("a reload", patience, || (said() > before).then_some(()));
+    }
+
     /// `steadfast status --json`, if it answers.
     pub fn status(&self) -> Option<Value> {
         let mut command = Command::new(steadfast_binary());
