@@ -402,7 +402,7 @@ fn flood(image: &Path) {
     assert!(gap < 200.0, "an Advertisement was missed: {gap} ms");
 
     // As many as there can be, of which the wire loses some: the board is there all the time, and as before at last.
-    let span = Duration::from_secs(if thorough() { 60 } else { 4 });
+    let span = Duration::from_secs(if thorough() { 600 } else { 4 });
     let (begun, ended) = (Stamp::now(), AtomicBool::new(false));
     let sent = std::thread::scope(|scope| {
         let flooding = scope.spawn(|| {
