@@ -30,6 +30,8 @@ use steadfast_core::time::{Duration, Instant};
 
 use crate::cli::{self, RunOptions};
 use crate::control::{Answer, Control, Explained, Verb};
+use crate::guard;
+use crate::guard::urgency::{self, Who};
 use crate::keepalived::dump::Dumps;
 use crate::logging::{self, Target};
 use crate::netlink::Monitor;
@@ -99,12 +101,16 @@ pub fn run_as(options: &RunOptions, log: &Target, started: impl FnOnce(Running))
         Ok(signals) => signals,
         Err(error) => return fail(&format!("cannot listen to signals: {error}")),
     };
+    if let Err(error) = guard::begin() {
+        return fail(&format!("cannot start the thread that starts programs: {error}"));
+    }
     if let Err(error) = logging::init_to(log, options.log_level) {
         return fail(&format!("cannot start the log: {error}"));
     }
     let code = match Daemon::start(options, signals) {
         Ok((mut daemon, running)) => {
             started(running);
+            guard::shed(guard::LOOP.and(urgency::rights()));
             match daemon.work() {
                 Ok(()) => 0,
                 Err(error) => {
@@ -291,6 +297,7 @@ impl Daemon {
         self.polls.wait(timeout)?;
         // Before the queues are drained: no deadline fires ahead of what arrived before it.
         let now = clock::now();
+        urgency::woke(Who::Loop, due, now);
         self.port.set_now(now);
         self.receive(now);
         self.answers(now)?;
@@ -385,7 +392,7 @@ impl Daemon {
                 }
                 // Told twice: the handover is cut short.
                 Signal::Terminate | Signal::Interrupt => self.stopping = Some(Instant::default()),
-                Signal::Child => {}
+                Signal::Child | Signal::Overtime => {}
             }
         }
     }

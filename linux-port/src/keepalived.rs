@@ -100,7 +100,11 @@ fn start(mut options: Options) -> ExitCode {
 /// Runs the agent; its exit status. Once it runs, whoever waits for its start is told.
 fn agent(options: &Options, starting: &mut Option<Starting>) -> u8 {
     let pid = match PidFile::take(&options.pid) {
-        Ok(pid) => pid,
+        Ok(pid) => Some(pid),
+        Err(Refused::System(error)) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            complain(&format!("{}: {error}; it goes on without a pid file", options.pid.display()));
+            None
+        }
         Err(Refused::Running(other)) => {
             complain(&format!("{}: process {other} is running already", options.pid.display()));
             return EXIT_RUNNING;
@@ -110,7 +114,7 @@ fn agent(options: &Options, starting: &mut Option<Starting>) -> u8 {
             return 1;
         }
     };
-    let mut files = vec![pid];
+    let mut files: Vec<PidFile> = pid.into_iter().collect();
     daemon::run_as(&options.run, &options.log, |running| {
         options.remarks.iter().for_each(|remark| info!("{remark}"));
         for (path, wanted) in [(&options.vrrp_pid, running.routers), (&options.checkers_pid, running.services)] {

@@ -8,6 +8,7 @@ pub mod control;
 pub mod daemon;
 pub mod demo;
 mod grammar;
+pub mod guard;
 pub mod ipvs;
 pub mod keepalived;
 pub mod keywords;

@@ -22,6 +22,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 pub use limiter::{Limiter, Summary};
 pub use syslog::Facility;
 
+use crate::guard;
 use crate::timestamp::Timestamp;
 
 /// Lines that wait to be written; with [`LINE_BYTES`] this bounds the memory of a blocked log.
@@ -205,7 +206,8 @@ impl Queue {
         let (items, received) = sync_channel(QUEUE_LINES);
         let lost = Arc::new(AtomicUsize::new(0));
         let writer = Writer { out, style, lost: Arc::clone(&lost) };
-        thread::Builder::new().name("log".into()).stack_size(64 << 10).spawn(move || writer.run(&received))?;
+        let builder = thread::Builder::new().name("log".into()).stack_size(64 << 10);
+        guard::start(builder, guard::NOTHING, move || writer.run(&received))?;
         Ok(Self { items, lost })
     }
 

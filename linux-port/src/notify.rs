@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use log::{error, warn};
 
+use crate::guard;
 use crate::plan::notify::{Notified, NotifyPlan};
 use crate::sys::event::EventFd;
 
@@ -231,7 +232,8 @@ impl Notifier {
         let shared =
             Arc::new(Shared { wake: EventFd::new()?, waiting: AtomicUsize::new(0), counts: Counts::default() });
         let theirs = Arc::clone(&shared);
-        thread::Builder::new().name("notify".into()).stack_size(256 << 10).spawn(move || {
+        let builder = thread::Builder::new().name("notify".into()).stack_size(256 << 10);
+        guard::start(builder, guard::NOTIFY, move || {
             let _alive: Sender<()> = alive;
             if let Err(error) = engine::work(&Inbox { commands: inbox, shared: theirs }, &plan) {
                 error!("nobody is notified any more: {error}");

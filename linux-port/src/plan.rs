@@ -7,6 +7,7 @@ mod judge;
 mod lease;
 pub mod notify;
 pub mod tracking;
+pub mod urgency;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -30,6 +31,7 @@ use crate::source;
 use lease::Unleased;
 use notify::{Notifications, Notified, NotifyPlan};
 use tracking::TrackingPlan;
+use urgency::UrgencyPlan;
 
 /// The most blocks and other statements that a file may have, not counting what is in the blocks: twice as many as
 /// there may be services.
@@ -51,6 +53,8 @@ pub struct Plan {
     pub lvs: LvsPlan,
     /// Who is told of what happens.
     pub notify: Arc<NotifyPlan>,
+    /// How urgent the agent's threads are.
+    pub urgency: Arc<UrgencyPlan>,
 }
 
 impl Plan {
@@ -312,7 +316,8 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     let lvs = grammar::read(&statements, &scripts, findings);
     let tracking = tracking::read(&statements, &scripts, &routers, &groups, findings);
     let notify = Arc::new(notifications.plan);
-    Plan { globals: planned_globals(&config.globals), routers, groups, tracking, lvs, notify }
+    let urgency = Arc::new(urgency::read(&statements, &mut Reader::new(findings)));
+    Plan { globals: planned_globals(&config.globals), routers, groups, tracking, lvs, notify, urgency }
 }
 
 /// What instances may not share.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use steadfast_core::time::{Duration, Instant};
 
+use crate::guard;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::spawn::{Child, Exit};
 
@@ -142,7 +143,7 @@ impl<T> Programs<T> {
             if running.terminated {
                 // Others of its group may be more stubborn than their leader. Before it is waited for: until then its
                 // number is nobody else's.
-                running.child.kill();
+                guard::kill(&running.child);
             }
             let Some(exit) = running.child.try_wait() else { continue };
             let Some(running) = self.running.remove(&id) else { continue };
@@ -158,7 +159,7 @@ impl<T> Programs<T> {
                 continue;
             };
             if running.terminated {
-                running.child.kill();
+                guard::kill(&running.child);
                 // Once killed it ends; there is nothing more to be late.
                 self.deadlines.remove(&(deadline, id));
             } else {
@@ -214,7 +215,7 @@ impl<T> Programs<T> {
         for running in self.running.values_mut() {
             if !running.tag.as_ref().is_some_and(&spared) {
                 running.tag = None;
-                running.child.kill();
+                guard::kill(&running.child);
             }
         }
     }
@@ -224,7 +225,7 @@ impl<T> Programs<T> {
         self.waiting.clear();
         for running in self.running.values_mut() {
             running.tag = None;
-            running.child.kill();
+            guard::kill(&running.child);
         }
     }
 
@@ -241,8 +242,8 @@ impl<T> Programs<T> {
 
     fn start(&mut self, now: Instant, id: u64, order: Order<T>) {
         let Order { script, limit, tag } = order;
-        let started = Child::spawn(&script.words, script.user).and_then(|child| {
-            self.epoll.add(child.as_fd(), Interest::READABLE, id).inspect_err(|_| child.kill())?;
+        let started = guard::spawn(&script.words, script.user).and_then(|child| {
+            self.epoll.add(child.as_fd(), Interest::READABLE, id).inspect_err(|_| guard::kill(&child))?;
             Ok(child)
         });
         match started {
@@ -257,7 +258,7 @@ impl<T> Programs<T> {
 
     fn terminate(&mut self, now: Instant, id: u64) {
         let Some(running) = self.running.get_mut(&id) else { return };
-        running.child.terminate();
+        guard::terminate(&running.child);
         running.terminated = true;
         self.deadlines.remove(&(running.deadline, id));
         running.deadline = now + GRACE;

@@ -15,10 +15,12 @@ pub mod message;
 pub mod option;
 pub mod poll;
 pub mod process;
+pub mod rights;
 pub mod shared;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+pub mod urgency;
 
 use std::io;
 

@@ -49,7 +49,8 @@ fn named(key: &str, error: &io::Error) -> io::Error {
 /// processes in different network namespaces use different ones.
 #[derive(Debug)]
 pub struct Changes {
-    file: PathBuf,
+    /// `None`: nothing can be noted.
+    file: Option<PathBuf>,
     /// What the settings that are changed were before.
     settings: BTreeMap<String, String>,
     links: BTreeSet<String>,
@@ -62,22 +63,19 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// Of the system. A file that is damaged counts as far as it can be read.
+    /// Of the system, also if nothing can be written there. A file that is damaged counts as far as it can be read.
     pub fn open(file: &Path) -> io::Result<Self> {
         if let Some(directory) = file.parent() {
             fs::create_dir_all(directory)?;
         }
+        create(&beside(file))?;
+        fs::remove_file(beside(file))?;
         let text = match fs::read(file) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        let mut changes = Self {
-            file: file.to_owned(),
-            settings: BTreeMap::new(),
-            links: BTreeSet::new(),
-            addresses: BTreeSet::new(),
-        };
+        let mut changes = Self { file: Some(file.to_owned()), ..Self::unnoted() };
         for line in text.lines() {
             match line.split(' ').collect::<Vec<_>>()[..] {
                 ["setting", key, value] => drop(changes.settings.insert(key.into(), value.into())),
@@ -89,6 +87,11 @@ impl Changes {
             }
         }
         Ok(changes)
+    }
+
+    /// Begins with nothing, and notes nothing outside: what a run that is killed has changed stays so.
+    pub fn unnoted() -> Self {
+        Self { file: None, settings: BTreeMap::new(), links: BTreeSet::new(), addresses: BTreeSet::new() }
     }
 
     /// Sets a setting, after noting what it was, unless that is noted already.
@@ -181,8 +184,9 @@ impl Changes {
 
     /// Replaces the file as a whole: one that is half written would lose the originals.
     fn save(&self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
         if self.settings.is_empty() && self.links.is_empty() && self.addresses.is_empty() {
-            return match fs::remove_file(&self.file) {
+            return match fs::remove_file(file) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
                 _ => Ok(()),
             };
@@ -198,11 +202,19 @@ impl Changes {
         for (key, value) in &self.settings {
             let _ = writeln!(text, "setting {key} {value}");
         }
-        let new = self.file.with_extension("new");
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600).open(&new)?.write_all(text.as_bytes())?;
-        fs::rename(new, &self.file)
+        let new = beside(file);
+        create(&new)?.write_all(text.as_bytes())?;
+        fs::rename(new, file)
     }
+}
+
+/// Where the next version of a file is written.
+fn beside(file: &Path) -> PathBuf {
+    file.with_extension("new")
+}
+
+fn create(file: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)
 }
 
 #[cfg(test)]

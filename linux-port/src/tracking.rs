@@ -16,6 +16,7 @@ use std::thread;
 use log::error;
 use steadfast_core::time::Instant;
 
+use crate::guard;
 use crate::plan::tracking::{Subject, TrackerName, TrackingPlan, Value};
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
@@ -69,7 +70,8 @@ impl Watcher {
         let (alive, ended) = channel();
         let (wake, told) = (Arc::new(EventFd::new()?), Arc::new(EventFd::new()?));
         let thread = Ends { inbox, wake: Arc::clone(&wake), news: tell, told: Arc::clone(&told) };
-        thread::Builder::new().name("tracking".into()).stack_size(256 << 10).spawn(move || {
+        let builder = thread::Builder::new().name("tracking".into()).stack_size(256 << 10);
+        guard::start(builder, guard::TRACKING, move || {
             let _alive: Sender<()> = alive;
             work(&thread, plan);
         })?;

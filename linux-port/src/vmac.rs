@@ -13,6 +13,7 @@
 use std::io;
 use std::path::Path;
 
+use log::warn;
 use steadfast_core::types::MacAddr;
 
 use crate::netlink::{Client, Link, MacVlanMode};
@@ -74,18 +75,25 @@ impl Vmac {
 pub struct Vmacs {
     client: Client,
     changes: Changes,
+    /// Why what is changed cannot be noted; until that was said.
+    unnoted: Option<io::Error>,
     /// As often as they are needed.
     held: Vec<Vmac>,
 }
 
 impl Vmacs {
-    /// Begins with what an earlier run noted in the file `notes`, if it was killed.
+    /// Begins with what an earlier run noted in the file `notes`, if it was killed. Where nothing can be written, nothing
+    /// is noted.
     ///
     /// # Errors
     ///
     /// Of the system.
     pub fn open(notes: &Path) -> io::Result<Self> {
-        Ok(Self { client: Client::open()?, changes: Changes::open(notes)?, held: Vec::new() })
+        let (changes, unnoted) = match Changes::open(notes) {
+            Ok(changes) => (changes, None),
+            Err(error) => (Changes::unnoted(), Some(error)),
+        };
+        Ok(Self { client: Client::open()?, changes, unnoted, held: Vec::new() })
     }
 
     /// The macvlan `name` with this MAC address on top of the interface `parent`, made or taken over, up, and
@@ -97,6 +105,9 @@ impl Vmacs {
     /// `AlreadyExists` if `name` is something else, which is left alone; else of the system, such as a
     /// /proc/sys that cannot be written. Nothing is left behind then.
     pub fn ensure(&mut self, name: &str, parent: u32, mac: MacAddr, ipv6: bool) -> io::Result<Vmac> {
+        if let Some(error) = self.unnoted.take() {
+            warn!("what virtual MAC addresses change cannot be noted, and stays so if the agent is killed: {error}");
+        }
         let parent = &self.client.link_at(parent)?.ok_or(io::ErrorKind::NotFound)?;
         let present = self.client.link(name)?;
         let same = |held: &&Vmac| {
@@ -198,7 +209,13 @@ impl Vmacs {
     fn create(&mut self, name: &str, parent: &Link, mac: MacAddr) -> io::Result<u32> {
         // Noted first: what is noted and was never made does no harm.
         self.changes.add_link(name)?;
-        self.client.create_macvlan(name, parent.index, mac, MODE)
+        self.client.create_macvlan(name, parent.index, mac, MODE).map_err(|error| match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP) => {
+                let text = "this kernel has no macvlan, or its module macvlan is not loaded";
+                io::Error::new(io::ErrorKind::Unsupported, text)
+            }
+            _ => error,
+        })
     }
 
     /// Deletes a link if we made it.

@@ -268,10 +268,13 @@ fn a_file_that_cannot_be_read_is_an_error_with_a_place() {
 
 #[test]
 fn the_exit_status_tells_clean_warnings_and_errors() {
-    let clean = file("clean.conf", b"global_defs {\n router_id x\n process_names\n}\n");
+    let clean = file("clean.conf", b"global_defs {\n router_id x\n include_check\n}\n");
     let (status, text) = check(&clean, true, false);
     assert_eq!(status, 0);
-    assert!(text.ends_with("3:2: notice: `process_names` is not needed: there are no child processes\n"), "{text}");
+    assert!(
+        text.ends_with("3:2: notice: `include_check` is not needed: a missing file is always an error\n"),
+        "{text}"
+    );
     let warnings = file("warnings.conf", b"global_defs {\n rooter_id x\n}\n");
     assert_eq!((check(&warnings, false, false).0, check(&warnings, true, false).0), (1, 2));
     let errors = file("errors.conf", b"}\n");

@@ -16,6 +16,7 @@ use serde::Serialize;
 use steadfast_core::time::{Duration, Instant};
 
 use super::{Answer, BadRequest, Failure, Verb, client};
+use crate::guard;
 use crate::status::SCHEMA;
 use crate::sys::clock::now;
 use crate::sys::local::{peer_user, user};
@@ -108,7 +109,8 @@ pub(super) fn start(
         ask_from: now(),
         accept_from: now(),
     };
-    thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(move || {
+    let builder = thread::Builder::new().name("control".into()).stack_size(128 << 10);
+    guard::start(builder, guard::NOTHING, move || {
         // Large answers take their time, and whoever advertises goes first. Without the setting it is only less so.
         let _ = be_nice(NICENESS);
         server.run();

@@ -16,6 +16,7 @@ use super::links::Prepared;
 use super::local::{Local, place, spec};
 use super::port::LinuxPort;
 use super::{Daemon, Name};
+use crate::guard;
 use crate::lvs::plan::LvsPlan;
 use crate::netlink::Address;
 use crate::plan::tracking::{Bearing, TrackingPlan};
@@ -49,7 +50,7 @@ impl Daemon {
     /// # Errors
     /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
     pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
-        let Prepared { plan: Plan { routers, groups, tracking, lvs, notify, .. }, links, there } = prepared;
+        let Prepared { plan: Plan { routers, groups, tracking, lvs, notify, urgency, .. }, links, there } = prepared;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
@@ -62,6 +63,8 @@ impl Daemon {
             }
             return Err(error);
         }
+        // Before anything is started that it holds for.
+        guard::urgency::follow(urgency);
         self.port.notices.plan(&self.agent, &notify);
         let planned: Vec<_> =
             routers.into_iter().map(|planned| (running.remove(&identity(&planned)), planned)).zip(links).collect();
@@ -108,6 +111,7 @@ impl Daemon {
                 }
             }
         }
+        let groups = self.leave_out_broken(now, &mut order, groups);
         self.order = order;
         self.regroup(now, &groups);
         self.track(now, tracking, &kept);

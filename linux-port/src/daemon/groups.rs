@@ -7,6 +7,7 @@ use log::error;
 use steadfast_core::agent::{GroupId, RouterId};
 use steadfast_core::time::Instant;
 
+use super::port::LinuxPort;
 use super::{Daemon, Name};
 use crate::plan::PlannedGroup;
 
@@ -28,6 +29,37 @@ impl SyncGroups {
 }
 
 impl Daemon {
+    /// Takes the members of those groups out of which one could not be begun, and these groups off the list: half a
+    /// firewall must not move.
+    pub(super) fn leave_out_broken(
+        &mut self,
+        now: Instant,
+        order: &mut Vec<RouterId>,
+        planned: Vec<PlannedGroup>,
+    ) -> Vec<PlannedGroup> {
+        let locals = order.iter().filter_map(|id| self.port.local(*id));
+        let mut there: HashMap<Name, RouterId> = locals.map(|local| (Name::clone(&local.name), local.id)).collect();
+        let mut gone = HashSet::new();
+        let mut whole = Vec::with_capacity(planned.len());
+        for group in planned {
+            let Some(missing) = group.members.iter().find(|name| !there.contains_key(name.as_str())) else {
+                whole.push(group);
+                continue;
+            };
+            error!("sync group {}: {missing} is left out, so the whole group is", group.name);
+            gone.extend(group.members.iter().filter_map(|name| there.remove(name.as_str())));
+        }
+        order.retain(|id| !gone.contains(id));
+        for id in gone {
+            let LinuxPort { locals, notices, .. } = &mut self.port;
+            if let Some(local) = locals.get(id.index()).and_then(Option::as_ref) {
+                notices.removed(&self.agent, local);
+            }
+            self.agent.remove(now, id);
+        }
+        whole
+    }
+
     /// Makes the agent's sync groups what the plan says: whoever leaves one goes on by itself, whoever stays
     /// notices nothing.
     pub(super) fn regroup(&mut self, now: Instant, planned: &[PlannedGroup]) {

@@ -21,6 +21,7 @@ use log::{debug, error};
 use steadfast_core::agent::Settings;
 use steadfast_core::time::{Duration, Instant};
 
+use crate::guard;
 use crate::netlink::{AddressSpec, Renewal, Renewer};
 use crate::sys::clock;
 use crate::sys::event::EventFd;
@@ -100,7 +101,8 @@ impl Leases {
         let leases = Mutex::new(BTreeMap::new());
         let shared = Arc::new(Shared { leases, asked: EventFd::new()?, asked_at: AtomicU64::new(0) });
         let theirs = Arc::clone(&shared);
-        thread::Builder::new().name("lease".into()).spawn(move || {
+        let builder = thread::Builder::new().name("lease".into()).stack_size(128 << 10);
+        guard::start(builder, guard::NETWORK, move || {
             if let Err(error) = renew(&theirs, &mut renewer) {
                 error!("leases are no longer renewed, and addresses will be lost: {error}");
             }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,9 +18,11 @@ use super::Name;
 use super::local::virtual_mac;
 use super::reload::Finished;
 use crate::accept::Unaccepted;
+use crate::guard;
 use crate::netlink::{Address, Client};
-use crate::plan::{Plan, PlannedRouter};
+use crate::plan::{Plan, PlannedAddress, PlannedRouter};
 use crate::sys::event::EventFd;
+use crate::sysctl;
 use crate::vmac::{Vmac, Vmacs};
 
 /// How long virtual MAC interfaces outlive a planned stop. Deleting one holds, for some 20 ms, a lock of the
@@ -75,7 +77,8 @@ impl VirtualLinks {
         let (answers, prepared) = channel();
         let done = Arc::new(EventFd::new()?);
         let raise = Arc::clone(&done);
-        let thread = thread::Builder::new().name("links".into()).spawn(move || {
+        let builder = thread::Builder::new().name("links".into());
+        let thread = guard::start(builder, guard::NETWORK, move || {
             while let Ok(job) = asked.recv() {
                 match job {
                     Job::Prepare(asked) => {
@@ -146,13 +149,29 @@ fn close(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted) {
     }
 }
 
-fn prepare(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, plan: Plan) -> io::Result<Prepared> {
+fn prepare(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, mut plan: Plan) -> io::Result<Prepared> {
     let mut client = Client::open()?;
-    if let Err(error) = unaccepted.set(&unaccepted_by(&plan)) {
+    let ipv6 = has_ipv6();
+    for router in &mut plan.routers {
+        let lacking = lacking(router, ipv6);
+        if !lacking.is_empty() {
+            let shown: Vec<_> = lacking.iter().map(IpAddr::to_string).collect();
+            warn!("{}: IPv6 is switched off here, so it goes without {}", router.name, shown.join(", "));
+            Arc::make_mut(router).excluded.retain(|planned| !lacking.contains(&planned.address));
+        }
+        if ipv6 && router.settings.family == Family::V6 && is_off(&router.interface) {
+            warn!("{}: IPv6 is switched off on {}, so it waits until it is on", router.name, router.interface);
+        }
+    }
+    if let Err(error) = unaccepted.set(&unaccepted_by(&plan, ipv6)) {
         warn!("no_accept: packets to virtual addresses are accepted: {error}");
     }
     let prefix = &plan.globals.vmac_prefix;
-    let links: Vec<_> = plan.routers.iter().map(|router| link(&mut client, vmacs, router, prefix)).collect();
+    let link = |router: &Arc<PlannedRouter>| match router.settings.family {
+        Family::V6 if !ipv6 => Some(Err("this kernel has no IPv6".to_owned())),
+        _ => link(&mut client, vmacs, router, prefix),
+    };
+    let links: Vec<_> = plan.routers.iter().map(link).collect();
     match client.addresses() {
         Ok(there) => Ok(Prepared { plan, links, there }),
         Err(error) => {
@@ -164,12 +183,31 @@ fn prepare(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, plan: Plan) -> io::Re
     }
 }
 
-/// The addresses that no router of a plan accepts packets to.
-fn unaccepted_by(plan: &Plan) -> BTreeSet<IpAddr> {
+/// Whether the kernel has IPv6 at all.
+fn has_ipv6() -> bool {
+    let tried = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0));
+    !matches!(tried, Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT))
+}
+
+/// Whether IPv6 is switched off on an interface.
+fn is_off(interface: &str) -> bool {
+    sysctl::read(&format!("net/ipv6/conf/{interface}/disable_ipv6")).is_ok_and(|value| value == "1")
+}
+
+/// The IPv6 addresses that a Virtual Router of IPv4 cannot have beside its own.
+fn lacking(router: &PlannedRouter, ipv6: bool) -> Vec<IpAddr> {
+    let on = |planned: &PlannedAddress| planned.device.as_deref().unwrap_or(&router.interface).to_owned();
+    let of_ipv4 = router.settings.family == Family::V4;
+    let excluded = router.excluded.iter().filter(|planned| of_ipv4 && planned.address.is_ipv6());
+    excluded.filter(|planned| !ipv6 || is_off(&on(planned))).map(|planned| planned.address).collect()
+}
+
+/// The addresses that no router of a plan accepts packets to, with or without IPv6.
+fn unaccepted_by(plan: &Plan, ipv6: bool) -> BTreeSet<IpAddr> {
     let (accepting, others): (Vec<_>, Vec<_>) = plan.routers.iter().partition(|router| router.accepts());
     let of = |routers: &[&Arc<PlannedRouter>]| {
         let addresses = routers.iter().flat_map(|router| router.all_addresses());
-        addresses.map(|planned| planned.address).collect::<BTreeSet<_>>()
+        addresses.map(|planned| planned.address).filter(|address| ipv6 || address.is_ipv4()).collect::<BTreeSet<_>>()
     };
     &of(&others) - &of(&accepting)
 }

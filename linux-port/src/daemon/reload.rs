@@ -13,6 +13,7 @@ use steadfast_core::config::Severity;
 
 use crate::check::Findings;
 use crate::control::{Answer, Reloaded, Request};
+use crate::guard;
 use crate::plan::{self, Loaded, Plan, Reading};
 use crate::sys::event::EventFd;
 
@@ -41,7 +42,8 @@ impl Reloads {
         let (answers, read) = channel();
         let done = Arc::new(EventFd::new()?);
         let raise = Arc::clone(&done);
-        thread::Builder::new().name("reload".into()).spawn(move || {
+        let builder = thread::Builder::new().name("reload".into());
+        guard::start(builder, guard::RELOAD, move || {
             while let Ok(request) = questions.recv() {
                 let loaded = plan::load_as(&file, &reading);
                 log_findings(&loaded.findings);

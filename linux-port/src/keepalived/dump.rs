@@ -19,6 +19,7 @@ use steadfast_core::agent::State;
 use steadfast_core::counters::RouterCounters;
 use steadfast_core::types::{Family, Interval, Priority};
 
+use crate::guard;
 use crate::plan::{PlannedAddress, PlannedRouter};
 use crate::sys::signal::Dump;
 use crate::timestamp::Timestamp;
@@ -129,7 +130,8 @@ impl Dumps {
     pub fn write(&mut self, kind: Dump, routers: Vec<DumpedRouter>) {
         if self.0.is_none() {
             let (asked, questions) = channel();
-            let writer = thread::Builder::new().name("dump".into()).spawn(move || write(&questions));
+            let builder = thread::Builder::new().name("dump".into());
+            let writer = guard::start(builder, guard::NOTHING, move || write(&questions));
             match writer {
                 Ok(_) => self.0 = Some(asked),
                 Err(error) => return error!("the state cannot be written down: {error}"),

@@ -25,6 +25,8 @@ use log::error;
 use super::plan::LvsPlan;
 use crate::control::Request;
 use crate::control::command::ServerCommand;
+use crate::guard;
+use crate::guard::urgency::Who;
 use crate::notify::Outlet;
 use crate::status::Snapshot;
 use crate::sys::event::EventFd;
@@ -79,7 +81,8 @@ impl Director {
         let (alive, ended) = channel();
         let wake = Arc::new(EventFd::new()?);
         let woken = Arc::clone(&wake);
-        thread::Builder::new().name("director".into()).stack_size(512 << 10).spawn(move || {
+        let builder = thread::Builder::new().name("director".into()).stack_size(512 << 10);
+        guard::start(builder, guard::DIRECTOR, move || {
             let _alive: Sender<()> = alive;
             work(&Inbox { commands: inbox, wake: woken }, plan, outlet);
         })?;
@@ -154,6 +157,8 @@ fn work(inbox: &Inbox, plan: Arc<LvsPlan>, outlet: Option<Outlet>) {
     if let Err(error) = process::raise_open_files() {
         log::debug!("no more descriptors: {error}");
     }
+    guard::niceness_of_programs(NICENESS);
+    guard::urgency::enter(Who::Director);
     let mut memory = Memory { plan, outlet, active: HashSet::new(), begun: false, restarts: 0 };
     loop {
         match Engine::new(inbox, &mut memory).and_then(|mut engine| engine.work()) {

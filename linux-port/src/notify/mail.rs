@@ -15,6 +15,7 @@ use log::{debug, error, warn};
 
 use super::lanes::Key;
 use super::{Notice, Shared, What, Whose, add};
+use crate::guard;
 use crate::plan::notify::MailPlan;
 use crate::timestamp::Timestamp;
 
@@ -105,7 +106,8 @@ impl Post {
 fn start(shared: Arc<Shared>) -> io::Result<(SyncSender<Letter>, Receiver<()>)> {
     let (letters, inbox) = sync_channel::<Letter>(QUEUE);
     let (alive, ended) = channel();
-    thread::Builder::new().name("mail".into()).stack_size(256 << 10).spawn(move || {
+    let builder = thread::Builder::new().name("mail".into()).stack_size(256 << 10);
+    guard::start(builder, guard::NOTHING, move || {
         let _alive = alive;
         while let Ok(letter) = inbox.recv() {
             match send(&letter) {

@@ -18,6 +18,8 @@ pub enum Signal {
     Dump(Dump),
     /// SIGCHLD: a child has ended.
     Child,
+    /// SIGXCPU: a real-time thread has computed for too long.
+    Overtime,
 }
 
 /// What keepalived's signals ask to be written down.
@@ -60,6 +62,7 @@ impl Signal {
             Self::Dump(Dump::Json) => 36,
             Self::Dump(Dump::JsonOfMusl) => 37,
             Self::Child => libc::SIGCHLD,
+            Self::Overtime => libc::SIGXCPU,
         }
     }
 }
@@ -101,7 +104,7 @@ impl Signals {
         }
         // SAFETY: the structure is plain integers, and was zeroed and then filled by the kernel.
         let number = unsafe { info.assume_init() }.ssi_signo;
-        let mut known = Signal::OF_AN_AGENT.into_iter().chain([Signal::Child]);
+        let mut known = Signal::OF_AN_AGENT.into_iter().chain([Signal::Child, Signal::Overtime]);
         known.find(|signal| signal.number().cast_unsigned() == number)
     }
 }

@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::ptr::null_mut;
 
+use super::urgency::{Bounds, Limit};
+
 /// Where programs are looked for when the agent itself was not told.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -78,20 +80,39 @@ impl Child {
         }
     }
 
-    /// Asks it and everything in its group to end (SIGTERM).
-    pub fn terminate(&self) {
+    /// Gives it another limit than ours.
+    ///
+    /// # Errors
+    /// Of the system.
+    pub fn set_limit(&self, limit: Limit, bounds: Bounds) -> io::Result<()> {
+        limit.set_for(self.pid, bounds)
+    }
+
+    /// It and all that it has started.
+    pub fn group(&self) -> Group {
+        Group(self.pid)
+    }
+}
+
+/// The group of processes that a program leads; as long as the program has not been waited for, its number is nobody
+/// else's.
+#[derive(Clone, Copy, Debug)]
+pub struct Group(libc::pid_t);
+
+impl Group {
+    /// Asks all in it to end (SIGTERM).
+    pub fn terminate(self) {
         self.signal(libc::SIGTERM);
     }
 
-    /// Ends it and everything in its group (SIGKILL).
-    pub fn kill(&self) {
+    /// Ends all in it (SIGKILL).
+    pub fn kill(self) {
         self.signal(libc::SIGKILL);
     }
 
-    fn signal(&self, signal: libc::c_int) {
-        // SAFETY: kill takes two integers. The process has not been waited for, so its number, which is its
-        // group's too, is still its own. That nobody is left is no error.
-        unsafe { libc::kill(-self.pid, signal) };
+    fn signal(self, signal: libc::c_int) {
+        // SAFETY: kill takes two integers. That nobody is left is no error.
+        unsafe { libc::kill(-self.0, signal) };
     }
 }
 
@@ -261,7 +282,7 @@ mod tests {
         assert_eq!(wait(&mut shell("kill -9 $$", None)), Exit::Signal(9));
         let mut sleeping = shell("sleep 60", None);
         assert_eq!(sleeping.try_wait(), None);
-        sleeping.kill();
+        sleeping.group().kill();
         assert_eq!(wait(&mut sleeping), Exit::Signal(9));
     }
 
@@ -309,7 +330,7 @@ mod tests {
         let mut child = shell(&format!("(echo there; exec sleep 60) >{} & wait", path.display()), None);
         let mut fifo = std::fs::File::open(&path).unwrap();
         fifo.read_exact(&mut [0; 6]).unwrap();
-        child.terminate();
+        child.group().terminate();
         assert_eq!(wait(&mut child), Exit::Signal(libc::SIGTERM));
         assert_eq!(fifo.read(&mut [0]).unwrap(), 0);
         std::fs::remove_file(path).unwrap();

@@ -14,6 +14,9 @@ use crate::lab::{steadfast_binary, thorough};
 /// The group whose VM has two processors, one for the program that is measured and one for everything else.
 const TWO_PROCESSORS: &str = "scale-checks";
 
+/// The group whose VM's kernel has no IPv6.
+pub(super) const WITHOUT_IPV6: &str = "bare";
+
 /// A kernel, an initramfs and the programs that go into it.
 #[derive(Debug)]
 pub struct Machine {
@@ -91,7 +94,9 @@ impl Machine {
         let console = folder.join("console");
         let begun = Stamp::now();
         let processors = if scenarios.iter().any(|scenario| scenario.group == TWO_PROCESSORS) { 2 } else { 1 };
-        let mut qemu = Qemu(self.command(&initramfs, &console, processors).spawn()?);
+        let bare = scenarios.iter().any(|scenario| scenario.group == WITHOUT_IPV6);
+        let more = if bare { " ipv6.disable=1" } else { "" };
+        let mut qemu = Qemu(self.command(&initramfs, &console, processors, more).spawn()?);
         let status = qemu.wait(begun + patience)?;
         Ok(Report {
             console: String::from_utf8_lossy(&fs::read(&console)?).replace('\r', ""),
@@ -100,7 +105,8 @@ impl Machine {
         })
     }
 
-    fn command(&self, initramfs: &Path, console: &Path, processors: u8) -> Command {
+    /// QEMU with so many processors, and with `more` on the kernel's command line.
+    fn command(&self, initramfs: &Path, console: &Path, processors: u8, more: &str) -> Command {
         let mut command = Command::new("qemu-system-x86_64");
         // q35 and not microvm, which hung in one boot of three; five-level paging costs time and gives nothing.
         command.args(["-accel", "tcg", "-machine", "q35", "-cpu", "max,la57=off", "-m", "768"]);
@@ -111,7 +117,7 @@ impl Machine {
         // Programs at random places would be translated anew each time that they start, which nothing but an emulator
         // does: for a short program that is most of its time.
         let kernel = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off nokaslr norandmaps random.trust_cpu=on";
-        command.args(["-append", kernel]);
+        command.arg("-append").arg(format!("{kernel}{more}"));
         command.arg("-serial").arg(format!("file:{}", console.display()));
         command.stdin(Stdio::null());
         command

@@ -1,5 +1,6 @@
 //! The list of scenarios; each family has a file of its own.
 
+mod bare;
 mod basics;
 mod ipvs;
 mod runtime;
@@ -12,7 +13,15 @@ use super::Scenario;
 
 /// Every scenario.
 pub fn all() -> Vec<Scenario> {
-    let families =
-        [basics::all(), ipvs::all(), same_table::all(), tutorial::all(), runtime::all(), steady::all(), scale::all()];
+    let families = [
+        basics::all(),
+        ipvs::all(),
+        same_table::all(),
+        tutorial::all(),
+        runtime::all(),
+        steady::all(),
+        scale::all(),
+        bare::all(),
+    ];
     families.into_iter().flatten().collect()
 }

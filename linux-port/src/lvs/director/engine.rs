@@ -19,6 +19,7 @@ use super::questions::LastCount;
 use super::sync::Sync;
 use super::{Command, Inbox, Memory};
 use crate::control::Answer;
+use crate::guard::urgency::{self, Who};
 use crate::ipvs::row::ServiceKey;
 use crate::ipvs::table::Row;
 use crate::lvs::plan::{FlushOnStop, LvsPlan, VirtualServer};
@@ -108,12 +109,16 @@ impl<'a> Engine<'a> {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        let mut timeout = self.due().map(|due| due.since(clock::now()));
+        let due = self.due();
+        let mut timeout = due.map(|due| due.since(clock::now()));
         let mut now = clock::now();
-        for _ in 0..BATCHES {
+        for batch in 0..BATCHES {
             self.epoll.wait(&mut self.events, timeout)?;
             // Before what has happened is taken in: no deadline fires ahead of what came before it.
             now = clock::now();
+            if batch == 0 {
+                urgency::woke(Who::Director, due, now);
+            }
             self.take_in(now)?;
             if !self.events.is_full() {
                 break;

@@ -8,9 +8,10 @@ use std::path::Path;
 use log::{error, info, warn};
 use steadfast_core::time::{Duration, Instant};
 
+use crate::guard;
 use crate::ipvs::client::Client;
 use crate::sys::poll::PollSet;
-use crate::sys::spawn::{Child, Exit};
+use crate::sys::spawn::Exit;
 
 /// Loads modules, where there is one.
 const MODPROBE: &str = "/sbin/modprobe";
@@ -81,7 +82,11 @@ impl Kernel {
             Err(error) if error.kind() == io::ErrorKind::NotFound => error,
             result => return result,
         };
-        if std::mem::replace(&mut self.modprobe_tried, true) || !Path::new(MODPROBE).exists() {
+        if !Path::new(MODPROBE).exists() {
+            let text = "the kernel has no IPVS, or its module ip_vs is not loaded and there is no /sbin/modprobe";
+            return Err(io::Error::new(missing.kind(), text));
+        }
+        if std::mem::replace(&mut self.modprobe_tried, true) {
             return Err(io::Error::new(missing.kind(), "the kernel has no IPVS, or its module ip_vs is not loaded"));
         }
         match modprobe() {
@@ -97,13 +102,13 @@ impl Kernel {
 
 /// Loads the module; nothing else is to be done before.
 fn modprobe() -> io::Result<Option<Exit>> {
-    let mut child = Child::spawn(&[MODPROBE.into(), "ip_vs".into()], None)?;
+    let mut child = guard::spawn(&[MODPROBE.into(), "ip_vs".into()], None)?;
     let mut set = PollSet::new();
     set.add(child.as_fd());
     set.wait(Some(PATIENCE))?;
     let exit = child.try_wait();
     if exit.is_none() {
-        child.kill();
+        guard::kill(&child);
     }
     Ok(exit)
 }

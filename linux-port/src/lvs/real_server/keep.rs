@@ -14,6 +14,7 @@ use log::{error, info, warn};
 
 use super::Role;
 use crate::cli::RealServerOptions;
+use crate::guard;
 use crate::logging;
 use crate::lvs::plan::RealServerRole;
 use crate::netlink::{Event, Monitor};
@@ -136,7 +137,8 @@ impl Holder {
         let (alive, ended) = channel();
         let wake = Arc::new(EventFd::new()?);
         let woken = Arc::clone(&wake);
-        thread::Builder::new().name("real-server".into()).stack_size(128 << 10).spawn(move || {
+        let builder = thread::Builder::new().name("real-server".into()).stack_size(128 << 10);
+        guard::start(builder, guard::NETWORK, move || {
             let _alive: Sender<()> = alive;
             if let Err(error) = work(role, &wanted, &woken) {
                 error!("real_server_role: {error}");
