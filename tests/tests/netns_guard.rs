@@ -133,13 +133,18 @@ fn own() -> u64 {
     number(&fs::read_to_string("/proc/self/status").expect("there is /proc"), "CapEff")
 }
 
-/// The status of every thread, by its name.
-fn threads(daemon: &Daemon) -> BTreeMap<String, String> {
+/// A file of /proc about every thread, by the thread's name.
+fn of_threads(daemon: &Daemon, file: &str) -> BTreeMap<String, String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", daemon.process.pid())).expect("it runs").flatten();
     let read = |path: PathBuf| fs::read_to_string(path).ok();
     tasks
-        .filter_map(|task| Some((read(task.path().join("comm"))?.trim().to_owned(), read(task.path().join("status"))?)))
+        .filter_map(|task| Some((read(task.path().join("comm"))?.trim().to_owned(), read(task.path().join(file))?)))
         .collect()
+}
+
+/// The status of every thread, by its name.
+fn threads(daemon: &Daemon) -> BTreeMap<String, String> {
+    of_threads(daemon, "status")
 }
 
 /// Those that start others.
