@@ -2,6 +2,8 @@
 //! authentication, and begin with `steadfast-` where neither has one. Counters never wrap, stay at their
 //! maximum and are never reset while the agent lives.
 
+#[cfg(feature = "authentication")]
+use crate::auth::Unauthentic;
 use crate::wire::Discard;
 
 /// A counter is as wide as the machine's words: a board has no memory for wider ones, and needs four billion
@@ -90,6 +92,46 @@ counters! {
         address_failures: "steadfast-address-failures",
         /// Somebody else took an address away while we held it.
         addresses_lost: "steadfast-addresses-lost",
+    }
+}
+
+#[cfg(feature = "authentication")]
+counters! {
+    /// Counters of the authentication of one Virtual Router (`auth_hmac`).
+    AuthCounters {
+        /// Packets whose tag and sequence number were right.
+        verified: "steadfast-hmac-verified",
+        /// Those of them whose sender's clock differed by more than half of what is allowed.
+        skewed: "steadfast-hmac-clock-skew",
+        /// Packets without a trailer that were let through, by the mode.
+        unsigned: "steadfast-hmac-unsigned",
+        /// Packets without a trailer that were discarded.
+        missing: "steadfast-hmac-missing",
+        /// A trailer of unknown type, or with reserved bits set.
+        malformed: "steadfast-hmac-malformed",
+        /// A time outside the window.
+        stale: "steadfast-hmac-stale",
+        /// No key of that number.
+        unknown_key: "steadfast-hmac-unknown-key",
+        /// A wrong tag.
+        mismatches: "steadfast-hmac-mismatches",
+        /// A sequence number that had been there.
+        replayed: "steadfast-hmac-replayed",
+    }
+}
+
+#[cfg(feature = "authentication")]
+impl AuthCounters {
+    /// The counter of a reason not to believe a packet.
+    pub(crate) fn of(&mut self, reason: Unauthentic) -> &mut Count {
+        match reason {
+            Unauthentic::Missing => &mut self.missing,
+            Unauthentic::Malformed => &mut self.malformed,
+            Unauthentic::Stale => &mut self.stale,
+            Unauthentic::UnknownKey => &mut self.unknown_key,
+            Unauthentic::Mismatch => &mut self.mismatches,
+            Unauthentic::Replayed => &mut self.replayed,
+        }
     }
 }
 

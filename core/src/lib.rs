@@ -57,6 +57,8 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test that overflows fails"))]
 
 pub mod agent;
+#[cfg(feature = "authentication")]
+pub mod auth;
 pub mod config;
 pub mod counters;
 pub mod port;

@@ -3,10 +3,14 @@
 //! Who may say what, and when, is decided in [`crate::agent`].
 
 pub mod advertisement;
+#[cfg(feature = "authentication")]
+pub mod ah;
 pub mod arp;
 pub mod checksum;
 pub mod ip;
 pub mod ndisc;
+#[cfg(feature = "authentication")]
+pub mod trailer;
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -118,6 +118,8 @@ impl<S: Storage> Agent<S> {
             let (auth_type, auth_data) = match settings.authentication {
                 Authentication::None => (0, None),
                 Authentication::Simple(password) => (1, Some(password)),
+                #[cfg(feature = "authentication")]
+                Authentication::Header(_) => (2, None),
             };
             if !AUTH_TYPES.contains(&advertisement.auth_type) {
                 return Err(Discard::AuthType);

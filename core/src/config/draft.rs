@@ -24,10 +24,15 @@ use crate::types::{Priority, Version, Vrid};
 const MOST_V4: u8 = 255;
 const MOST_V6: u8 = 90;
 
+/// How many of IPv6 fit beside the trailer of `auth_hmac`.
+#[cfg(feature = "authentication")]
+const MOST_V6_HMAC: u8 = 89;
+
 /// The most entries of `unicast_peer`.
 const MOST_PEERS: u32 = 255;
 
 /// What a router would do that does not hear its peers.
+#[cfg(not(feature = "authentication"))]
 const TWO_ACTIVES: &str = "without it two routers would be Active at once";
 
 /// What the keywords of an instance say, each as far as it was given; with a place where a rule between
@@ -47,8 +52,14 @@ struct Draft<'a> {
     nopreempt: Option<Place>,
     preempt_delay: Option<(Place, Duration)>,
     authentication: Option<Place>,
+    /// `auth_hmac`, of which the rest is the port's.
+    #[cfg(feature = "authentication")]
+    hmac: Option<Place>,
     /// A type was given, right or wrong.
     has_auth_type: bool,
+    /// It is AH.
+    #[cfg(feature = "authentication")]
+    is_header: bool,
     /// `Some(None)`: given, but wrong.
     password: Option<Option<[u8; 8]>>,
     accept: Option<(Place, bool)>,
@@ -101,7 +112,10 @@ impl<'a> Draft<'a> {
     fn read(&mut self, mut body: Block<'a>, log: &mut Log<'_, 'a>) {
         while let Some(statement) = body.next(&mut |diagnostic| log.add(diagnostic)) {
             match statement.keyword.text {
+                #[cfg(feature = "authentication")]
+                "auth_hmac" => self.hmac = Some(statement.keyword.place),
                 // Without it it would not hear its peers, and be Active beside them.
+                #[cfg(not(feature = "authentication"))]
                 keyword @ "auth_hmac" => {
                     let message = Message::NeededNotYet { keyword, otherwise: TWO_ACTIVES };
                     log.error(statement.keyword.place, message);
@@ -222,16 +236,24 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn auth_type(&self, statement: &Statement<'a>, log: &mut Log<'_, 'a>) {
+    fn auth_type(&mut self, statement: &Statement<'a>, log: &mut Log<'_, 'a>) {
+        const EXPECTED: &str = if cfg!(feature = "authentication") { "PASS or AH" } else { "PASS" };
         let place = statement.keyword.place;
-        match required(statement, "PASS", Some, log) {
+        #[cfg(feature = "authentication")]
+        {
+            self.is_header = false;
+        }
+        match required(statement, EXPECTED, Some, log) {
             Some("PASS") | None => {}
+            #[cfg(feature = "authentication")]
+            Some("AH") => self.is_header = true,
+            #[cfg(not(feature = "authentication"))]
             Some("AH") => {
                 let message = Message::NeededNotYet { keyword: "auth_type AH", otherwise: TWO_ACTIVES };
                 log.error(place, message);
             }
             Some(value) => {
-                log.error(place, Message::WrongValue { keyword: "auth_type", value, expected: "PASS" });
+                log.error(place, Message::WrongValue { keyword: "auth_type", value, expected: EXPECTED });
             }
         }
     }

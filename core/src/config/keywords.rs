@@ -165,7 +165,8 @@ impl Vocabulary {
     pub const fn keywords(self) -> &'static [Keyword] {
         match self {
             // These blocks are none of core's.
-            Self::Script
+            Self::AuthHmac
+            | Self::Script
             | Self::TrackFile
             | Self::TrackProcess
             | Self::VirtualServer

@@ -53,6 +53,10 @@ pub enum Authentication {
     None,
     /// Type 1, a password in the clear, padded with zeros (RFC 2338 section 5.3.6.2).
     Simple([u8; 8]),
+    /// Type 2, an IP Authentication Header (RFC 2338 section 5.3.6.3) with this key, padded with zeros. The port sees to
+    /// it, see [`crate::auth`].
+    #[cfg(feature = "authentication")]
+    Header([u8; 8]),
 }
 
 impl Authentication {
@@ -61,6 +65,8 @@ impl Authentication {
         match self {
             Self::None => 0,
             Self::Simple(_) => 1,
+            #[cfg(feature = "authentication")]
+            Self::Header(_) => 2,
         }
     }
 
@@ -69,6 +75,8 @@ impl Authentication {
         match self {
             Self::None => [0; 8],
             Self::Simple(data) => data,
+            #[cfg(feature = "authentication")]
+            Self::Header(_) => [0; 8],
         }
     }
 }

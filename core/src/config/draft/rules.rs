@@ -9,6 +9,8 @@ use super::super::instance::{Instance, VirtualMac};
 use super::super::lexer::Place;
 use super::super::statement::{Block, Word};
 use super::super::value::{self, Log};
+#[cfg(feature = "authentication")]
+use super::MOST_V6_HMAC;
 use super::{Draft, MOST_V4, MOST_V6};
 use crate::agent::{Announcing, Settings};
 use crate::time::{Duration, Pause};
@@ -75,7 +77,7 @@ impl<'a> Draft<'a> {
             interface,
             settings,
             virtual_mac,
-            advertised: if family == Family::V4 { MOST_V4 } else { MOST_V6 },
+            advertised: self.advertised_of(family, log),
             body,
         })
     }
@@ -191,18 +193,54 @@ impl<'a> Draft<'a> {
 
     fn authentication_of(&self, version: Version, strict: bool, log: &mut Log<'_, 'a>) -> Authentication {
         let Some(place) = self.authentication else { return Authentication::None };
+        #[cfg(feature = "authentication")]
+        if self.hmac.is_some() {
+            let because = "`auth_hmac` takes its place";
+            log.warning(place, Message::NoEffect { keyword: "authentication", because });
+            return Authentication::None;
+        }
         let because = if version == Version::V3 {
             "version 3 has no authentication"
         } else if strict {
             "strict mode has no authentication"
         } else if let (true, Some(password)) = (self.has_auth_type, self.password) {
             // A wrong one has been reported.
-            return password.map_or(Authentication::None, Authentication::Simple);
+            return password.map_or(Authentication::None, |password| self.authentication_with(password));
         } else {
             "it wants both `auth_type` and `auth_pass`"
         };
         log.warning(place, Message::NoEffect { keyword: "authentication", because });
         Authentication::None
+    }
+
+    fn authentication_with(&self, password: [u8; 8]) -> Authentication {
+        #[cfg(feature = "authentication")]
+        if self.is_header {
+            return Authentication::Header(password);
+        }
+        Authentication::Simple(password)
+    }
+
+    /// How many addresses are advertised at most.
+    #[cfg(not(feature = "authentication"))]
+    fn advertised_of(&self, family: Family, _: &mut Log<'_, 'a>) -> u8 {
+        if family == Family::V4 { MOST_V4 } else { MOST_V6 }
+    }
+
+    /// How many addresses are advertised at most.
+    #[cfg(feature = "authentication")]
+    fn advertised_of(&self, family: Family, log: &mut Log<'_, 'a>) -> u8 {
+        match (family, self.hmac) {
+            (Family::V4, _) => MOST_V4,
+            (Family::V6, None) => MOST_V6,
+            (Family::V6, Some(place)) => {
+                // Of more than that it has been said.
+                if self.count == u32::from(MOST_V6) {
+                    log.warning(place, Message::TooManyAddresses { advertised: MOST_V6_HMAC });
+                }
+                MOST_V6_HMAC
+            }
+        }
     }
 
     fn virtual_mac_of(&self, vrid: Vrid, strict: bool, log: &mut Log<'_, 'a>) -> Option<VirtualMac<'a>> {

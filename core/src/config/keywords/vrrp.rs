@@ -234,7 +234,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     ignored("native_ipv6", "the addresses tell the family"),
     ignored("debug", LOGGED),
     not_yet("no_virtual_ipaddress"),
-    not_yet("auth_hmac"),
+    port("auth_hmac"),
     supported("unicast_peer"),
     supported("unicast_src_ip"),
     ignored("unicast_ttl", "it is 255, as in a multicast one"),
@@ -274,7 +274,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
 pub(super) const AUTHENTICATION: &[Keyword] = &[supported("auth_type"), supported("auth_pass")];
 
 pub(super) const AUTH_HMAC: &[Keyword] =
-    &[not_yet("key"), not_yet("active_key"), not_yet("anti_replay"), not_yet("time_window"), not_yet("mode")];
+    &[supported("key"), supported("active_key"), supported("anti_replay"), supported("time_window"), supported("mode")];
 
 pub(super) const SYNC_GROUP: &[Keyword] = &[
     supported("group"),
