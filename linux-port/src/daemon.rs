@@ -5,6 +5,7 @@
 mod apply;
 mod balancing;
 mod groups;
+mod guards;
 mod interfaces;
 mod journal;
 mod lease;
@@ -351,21 +352,31 @@ impl Daemon {
     /// Takes in Advertisements.
     fn receive(&mut self, now: Instant) {
         let Self { agent, port, polls, queue, .. } = self;
-        let LinuxPort { interfaces, journal, .. } = port;
+        let LinuxPort { interfaces, journal, guards, .. } = port;
         for (at, interface) in interfaces.iter().enumerate() {
             for receiver in [&interface.receive_v4, &interface.receive_v6].into_iter().flatten() {
                 if !polls.is_ready(receiver.as_fd()) {
                     continue;
                 }
                 let result = receiver.receive(queue, PACKETS, |envelope, payload| {
-                    if let Err(discard) = agent.handle_advertisement(now, interface.id, envelope, payload) {
-                        journal.discarded(now, at, &interface.name, envelope.source, discard);
-                    }
+                    let heard = guards.receive(agent, now, interface.id, envelope, payload);
+                    journal.heard(now, at, &interface.name, envelope.source, heard);
                 });
                 if let Err(error) = result {
                     // An interface that went down says so once; the news of it comes by netlink.
                     log::debug!("{}: cannot receive: {error}", interface.name);
                 }
+            }
+            let Some(receiver) = interface.receive_headers.as_ref().filter(|all| polls.is_ready(all.as_fd())) else {
+                continue;
+            };
+            let result = receiver.receive_packets(queue, PACKETS, |packet| {
+                if let Some((source, heard)) = guards.receive_packet(agent, now, interface.id, packet) {
+                    journal.heard(now, at, &interface.name, source, heard);
+                }
+            });
+            if let Err(error) = result {
+                log::debug!("{}: cannot receive: {error}", interface.name);
             }
         }
     }
@@ -444,7 +455,8 @@ impl Daemon {
         let routers = self.order.iter().filter_map(|&id| {
             let (local, view) = (self.port.local(id)?, self.agent.view(id)?);
             let interface = self.port.interfaces.get(local.interface)?;
-            Some(snapshot::router(&local.name, &interface.name, &view, now, wall))
+            let hmac = self.port.guards.counters(id.index());
+            Some(snapshot::router(&local.name, &interface.name, &view, hmac, now, wall))
         });
         let interfaces = self.port.interfaces.iter().map(|interface| interface.status(&self.agent));
         let lost = ("steadfast-events-lost", self.agent.lost_events());

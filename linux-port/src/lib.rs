@@ -11,6 +11,7 @@ mod grammar;
 pub mod guard;
 pub mod ipvs;
 pub mod keepalived;
+pub mod keys;
 pub mod keywords;
 pub mod logging;
 pub mod lvs;

@@ -3,6 +3,7 @@
 //! instances are seen together. Interfaces are names: whether they exist is asked when the plan is run.
 
 mod groups;
+pub mod hmac;
 mod judge;
 mod lease;
 pub mod notify;
@@ -28,6 +29,7 @@ use crate::lvs::grammar;
 use crate::lvs::plan::LvsPlan;
 use crate::source;
 
+use hmac::{Authentications, PlannedHmac};
 use lease::Unleased;
 use notify::{Notifications, Notified, NotifyPlan};
 use tracking::TrackingPlan;
@@ -109,6 +111,8 @@ pub struct PlannedRouter {
     pub notified: Option<Arc<Notified>>,
     /// `unicast_peer`: where Advertisements go instead of a group, each once.
     pub peers: Vec<IpAddr>,
+    /// `auth_hmac`.
+    pub hmac: Option<Arc<PlannedHmac>>,
 }
 
 impl PlannedRouter {
@@ -283,6 +287,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     }
     let unleased = Unleased::read(&statements, findings);
     let scripts = Scripts::of(&statements, &mut Reader::new(findings));
+    let authentications = Authentications::read(&statements, &mut Reader::new(findings));
     let notifications = Notifications::read(&statements, &scripts, &mut Reader::new(findings));
     // Those that were read are no statements any more.
     for statement in statements.iter().filter(|statement| statement.keyword.text.starts_with("include")) {
@@ -298,8 +303,9 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
             Ok(instance) => {
                 if let Some(duplicate) = seen.instance(&instance) {
                     findings.add(duplicate);
-                } else {
+                } else if let Ok(hmac) = authentications.of(&instance, &mut Reader::new(findings)) {
                     let mut router = planned(&instance, unleased.leases(instance.name), findings);
+                    router.hmac = hmac;
                     router.notified = notifications.of_instance(instance.name);
                     routers.push(Arc::new(router));
                 }
@@ -383,6 +389,7 @@ fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) ->
         lease,
         notified: None,
         peers,
+        hmac: None,
     }
 }
 

@@ -10,6 +10,7 @@ use log::{error, info, warn};
 use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId, State};
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, Version, Vrid};
+use steadfast_core::wire::advertisement::Authentication;
 
 use super::lease;
 use super::links::Prepared;
@@ -169,6 +170,7 @@ impl Daemon {
         for interface in self.port.interfaces.iter_mut() {
             interface.virtual_addresses.clear();
             interface.owned.clear();
+            interface.has_headers = false;
         }
         let mut wanted_v4: HashMap<usize, BTreeSet<IpAddr>> = HashMap::new();
         let mut wanted_v6: HashMap<usize, BTreeSet<IpAddr>> = HashMap::new();
@@ -186,12 +188,18 @@ impl Daemon {
             let family = if router.settings.family == Family::V4 { &mut wanted_v4 } else { &mut wanted_v6 };
             let groups = family.entry(at).or_default();
             groups.extend(router.peers.is_empty().then_some(router.settings.group));
+            if let (Authentication::Header(_), Some(interface)) =
+                (router.settings.authentication, self.port.interfaces.get_mut(at))
+            {
+                interface.has_headers = true;
+            }
         }
         for at in 0..self.port.interfaces.len() {
             let groups = [wanted_v4.remove(&at), wanted_v6.remove(&at)];
             let Some(interface) = self.port.interfaces.get_mut(at) else { continue };
             // Sockets that listen to all that is wanted, and to nothing else, stay.
-            let same = [&interface.groups_v4, &interface.groups_v6] == [&groups[0], &groups[1]];
+            let same = [&interface.groups_v4, &interface.groups_v6] == [&groups[0], &groups[1]]
+                && (interface.has_headers || interface.receive_headers.is_none());
             [interface.groups_v4, interface.groups_v6] = groups;
             if !same {
                 self.close(at);

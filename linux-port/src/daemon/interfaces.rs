@@ -34,6 +34,9 @@ pub(super) struct Interface {
     pub(super) groups_v6: Option<BTreeSet<IpAddr>>,
     pub(super) receive_v4: Option<Receiver>,
     pub(super) receive_v6: Option<Receiver>,
+    /// Routers on it have `auth_type AH`.
+    pub(super) has_headers: bool,
+    pub(super) receive_headers: Option<Receiver>,
 }
 
 impl Interface {
@@ -120,6 +123,8 @@ impl Interfaces {
             groups_v6: None,
             receive_v4: None,
             receive_v6: None,
+            has_headers: false,
+            receive_headers: None,
         });
         at
     }
@@ -158,6 +163,7 @@ impl Interfaces {
         interface.addresses.clear();
         interface.receive_v4 = None;
         interface.receive_v6 = None;
+        interface.receive_headers = None;
         Some(at)
     }
 

@@ -7,20 +7,30 @@ use std::net::IpAddr;
 
 use log::{info, warn};
 use steadfast_core::agent::EventKind;
+use steadfast_core::auth::Unauthentic;
 use steadfast_core::time::Instant;
 use steadfast_core::wire::Discard;
 
+use super::guards::Refusal;
 use crate::logging::Limiter;
 use crate::logging::limiter::WINDOW;
 
 /// The most transitions of one router that get a line of their own in a minute.
 const TRANSITIONS: u32 = 12;
 
+/// What is said of clocks before they do harm.
+const SKEW: &str =
+    "a clock differs from ours by more than half of `time_window`; beyond it, routers do not hear each other";
+
 /// What may be said again and again by somebody else's doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Nuisance {
     /// A packet that failed a receive check.
     Discarded(Discard),
+    /// A packet that is not to be believed.
+    Unauthentic(Unauthentic),
+    /// A clock that differs from ours by much.
+    ClockSkew,
     /// Another Active is on the LAN.
     DualActive,
     /// An address was taken away by somebody else.
@@ -49,10 +59,29 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// A packet from `source` was discarded on the interface number `at`, named `interface`.
-    pub(super) fn discarded(&mut self, now: Instant, at: usize, interface: &str, source: IpAddr, discard: Discard) {
-        if self.limiter.note(now, At::Interface(at), Nuisance::Discarded(discard)) {
-            warn!("{interface}: discarded an Advertisement from {source}: {}", reason(discard));
+    /// What became of a packet from `source` on the interface number `at`, named `interface`: if it was taken, whether
+    /// its sender's clock is a matter of concern.
+    pub(super) fn heard(
+        &mut self,
+        now: Instant,
+        at: usize,
+        interface: &str,
+        source: IpAddr,
+        heard: Result<bool, Refusal>,
+    ) {
+        let (nuisance, reason) = match heard {
+            Ok(false) => return,
+            Ok(true) => {
+                if self.limiter.note(now, At::Interface(at), Nuisance::ClockSkew) {
+                    warn!("{interface}: from {source}: {SKEW}");
+                }
+                return;
+            }
+            Err(Refusal::Discarded(discard)) => (Nuisance::Discarded(discard), reason(discard)),
+            Err(Refusal::Unauthentic(why)) => (Nuisance::Unauthentic(why), unauthentic(why)),
+        };
+        if self.limiter.note(now, At::Interface(at), nuisance) {
+            warn!("{interface}: discarded an Advertisement from {source}: {reason}");
         }
     }
 
@@ -111,6 +140,10 @@ impl Journal {
                 Nuisance::Discarded(discard) => {
                     warn!("{count} more Advertisements were discarded, the last one on {at}: {}", reason(discard));
                 }
+                Nuisance::Unauthentic(why) => {
+                    warn!("{count} more Advertisements were discarded, the last one on {at}: {}", unauthentic(why));
+                }
+                Nuisance::ClockSkew => warn!("{count} more times, the last time on {at}: {SKEW}"),
                 Nuisance::DualActive => warn!("another Active was heard {count} more times, the last time on {at}"),
                 Nuisance::AddressLost => warn!("{count} more addresses were removed by somebody else"),
                 Nuisance::LeaseOver => warn!("the leases of {count} more addresses ran out"),
@@ -151,5 +184,17 @@ fn reason(discard: Discard) -> &'static str {
         Discard::FirstAddress => "its first IPv6 address is not link-local",
         Discard::AddressList => "its addresses are not the configured ones",
         Discard::NotRunning => "the Virtual Router is not running",
+    }
+}
+
+/// Says in a clause why a packet is not believed.
+fn unauthentic(reason: Unauthentic) -> &'static str {
+    match reason {
+        Unauthentic::Missing => "it is not authenticated, and `auth_hmac` wants that",
+        Unauthentic::Malformed => "its authentication is of an unknown kind",
+        Unauthentic::Stale => "its time differs from ours by more than `time_window`: a late copy, or a wrong clock",
+        Unauthentic::UnknownKey => "its key has a number of which there is none here",
+        Unauthentic::Mismatch => "its HMAC is wrong: it is of another key, or was changed on the way",
+        Unauthentic::Replayed => "it, or a later one of its sender, has been here before",
     }
 }

@@ -9,11 +9,12 @@ use log::{debug, error};
 use steadfast_core::agent::{Agent, Event, EventKind, Generation, InterfaceId, Refused, RouterId, State};
 use steadfast_core::port::Port;
 use steadfast_core::time::Instant;
-use steadfast_core::types::{Family, Priority};
+use steadfast_core::types::{Family, MacAddr, Priority};
 use steadfast_core::wire::advertisement::Form;
 use steadfast_core::wire::{Envelope, Full, arp, ip, ndisc};
 
 use super::balancing::Balancing;
+use super::guards::Guards;
 use super::interfaces::Interfaces;
 use super::journal::{At, Journal};
 use super::lease::Leases;
@@ -36,6 +37,7 @@ pub(super) struct LinuxPort {
     pub(super) leases: Leases,
     pub(super) record: Record,
     pub(super) journal: Journal,
+    pub(super) guards: Guards,
     pub(super) balancing: Balancing,
     pub(super) notices: Notices,
     /// Routers that the core has forgotten since the loop last looked.
@@ -62,6 +64,7 @@ impl LinuxPort {
             leases: Leases::start()?,
             record: Record::default(),
             journal: Journal::default(),
+            guards: Guards::default(),
             balancing: Balancing::default(),
             notices: Notices::default(),
             retired: Vec::new(),
@@ -84,6 +87,8 @@ impl LinuxPort {
         }
         let at = local.id.index();
         self.record.enter(at, &local.plan);
+        self.guards.forget(at);
+        self.guards.set(at, &local.plan);
         if self.locals.len() <= at {
             self.locals.resize_with(at + 1, || None);
         }
@@ -94,6 +99,7 @@ impl LinuxPort {
 
     /// Gives a router another plan.
     pub(super) fn replan(&mut self, router: RouterId, plan: Arc<PlannedRouter>) {
+        self.guards.set(router.index(), &plan);
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::as_mut) {
             local.name = Arc::from(&*plan.name);
             local.plan = plan;
@@ -166,11 +172,23 @@ impl LinuxPort {
         let from = local.advertises_from();
         for envelope in agent.envelopes(router) {
             let Envelope { source, destination: to, .. } = envelope;
+            if self.guards.has_header(router.index()) {
+                let write = |buffer: &mut [u8]| agent.emit(router, &envelope, priority, form, buffer);
+                let put = self.put_with_header(index, from, router.index(), &envelope, write);
+                if put.is_err() {
+                    return Some(put);
+                }
+                continue;
+            }
             let sender = match Family::of(&source) {
                 Family::V4 => &mut self.advertisements_v4,
                 Family::V6 => &mut self.advertisements_v6,
             };
-            let write = |buffer: &mut [u8]| agent.emit(router, &envelope, priority, form, buffer);
+            let guards = &mut self.guards;
+            let write = |buffer: &mut [u8]| {
+                let length = agent.emit(router, &envelope, priority, form, buffer)?;
+                guards.seal(router.index(), &envelope, buffer, length)
+            };
             let put = match from {
                 Some(mac) => self.frames.push(index, |buffer| ip::emit_frame(mac, None, source, to, buffer, write)),
                 None => sender.as_mut()?.push(index, source, to, write),
@@ -180,6 +198,29 @@ impl LinuxPort {
             }
         }
         Some(Ok(()))
+    }
+
+    /// Queues an Advertisement behind an Authentication Header.
+    fn put_with_header(
+        &mut self,
+        interface: u32,
+        from: Option<MacAddr>,
+        router: usize,
+        envelope: &Envelope,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, Full>,
+    ) -> Result<(), Full> {
+        let Self { guards, frames, advertisements_v4, .. } = self;
+        let packet = |buffer: &mut [u8]| guards.emit_packet(router, envelope, buffer, write);
+        match (from, envelope.destination) {
+            (Some(from), to) => frames.push(interface, |buffer| {
+                let (head, room) = buffer.split_at_mut_checked(ip::ETHERNET_HEADER).ok_or(Full)?;
+                let length = packet(room)?;
+                ip::emit_ethernet(ip::multicast_mac(to), from, ip::ETHERTYPE_IPV4, head)?;
+                Ok(ip::ETHERNET_HEADER + length)
+            }),
+            (None, IpAddr::V4(to)) => advertisements_v4.as_mut().ok_or(Full)?.push_packet(interface, to, packet),
+            (None, IpAddr::V6(_)) => Err(Full),
+        }
     }
 
     fn put_announcement(&mut self, router: RouterId, address: IpAddr) -> Option<Result<(), Full>> {
@@ -258,6 +299,7 @@ impl Port<Heap> for LinuxPort {
     fn retired(&mut self, router: RouterId) {
         self.leases.forget(router.index());
         self.record.ended(router.index());
+        self.guards.forget(router.index());
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
             self.journal.forget(router.index());
             self.notices.forget(router);

@@ -14,11 +14,12 @@ use crate::keepalived::dump::DumpedRouter;
 use crate::status;
 use crate::timestamp::Timestamp;
 
-/// The status of one Virtual Router; `now` of the agent's clock is the moment `wall`.
+/// The status of one Virtual Router, with what was counted beside the core; `now` of the agent's clock is the moment `wall`.
 pub(super) fn router(
     name: &Arc<str>,
     interface: &Arc<str>,
     view: &View<'_>,
+    more_counters: impl Iterator<Item = (&'static str, u64)>,
     now: Instant,
     wall: Timestamp,
 ) -> status::RouterStatus {
@@ -45,7 +46,7 @@ pub(super) fn router(
             to: state(to),
             reason: reason.as_str().into(),
         }),
-        counters: view.counters.iter().collect(),
+        counters: view.counters.iter().chain(more_counters).collect(),
     }
 }
 

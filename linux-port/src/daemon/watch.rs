@@ -8,6 +8,8 @@ use log::{error, info, warn};
 use steadfast_core::agent::Link as LinkState;
 use steadfast_core::time::Instant;
 use steadfast_core::types::Family;
+use steadfast_core::wire::PROTOCOL;
+use steadfast_core::wire::ah::PROTOCOL_AH;
 
 use super::{CHANGES, Daemon};
 use crate::netlink::{Address, Client, Event};
@@ -154,12 +156,14 @@ impl Daemon {
     pub(super) fn listen(&mut self, at: usize) {
         let Some(interface) = self.port.interfaces.get_mut(at) else { return };
         let Some(index) = interface.index else { return };
-        for (family, groups, receiver) in [
-            (Family::V4, &interface.groups_v4, &mut interface.receive_v4),
-            (Family::V6, &interface.groups_v6, &mut interface.receive_v6),
+        let behind_headers = interface.groups_v4.as_ref().filter(|_| interface.has_headers);
+        for (family, protocol, groups, receiver) in [
+            (Family::V4, PROTOCOL, interface.groups_v4.as_ref(), &mut interface.receive_v4),
+            (Family::V6, PROTOCOL, interface.groups_v6.as_ref(), &mut interface.receive_v6),
+            (Family::V4, PROTOCOL_AH, behind_headers, &mut interface.receive_headers),
         ] {
-            let Some(groups) = groups.as_ref().filter(|_| receiver.is_none()) else { continue };
-            match Receiver::open(family, index, groups) {
+            let Some(groups) = groups.filter(|_| receiver.is_none()) else { continue };
+            match Receiver::open_for(protocol, family, index, groups) {
                 Ok(opened) => self.polls.add(receiver.insert(opened).as_fd()),
                 Err(error) => error!("{}: cannot listen for Advertisements: {error}", interface.name),
             }
@@ -169,7 +173,8 @@ impl Daemon {
     /// Closes the sockets of an interface.
     pub(super) fn close(&mut self, at: usize) {
         let Some(interface) = self.port.interfaces.get_mut(at) else { return };
-        for receiver in [interface.receive_v4.take(), interface.receive_v6.take()].into_iter().flatten() {
+        let receivers = [&mut interface.receive_v4, &mut interface.receive_v6, &mut interface.receive_headers];
+        for receiver in receivers.into_iter().filter_map(Option::take) {
             self.polls.remove(receiver.as_fd());
         }
     }

@@ -10,7 +10,7 @@ use steadfast_core::types::Family;
 use steadfast_core::wire::{self, Envelope, GROUP_V4, GROUP_V6, PROTOCOL};
 
 use super::filter;
-use crate::sys::message::{RECEIVE_BATCH, ReceiveQueue};
+use crate::sys::message::{RECEIVE_BATCH, ReceiveQueue, Told};
 use crate::sys::{option, option::Flag, socket};
 
 /// Room for some 1,300 Advertisements; the default holds 256.
@@ -44,8 +44,17 @@ impl Receiver {
     ///
     /// Of the system: no such interface, no privilege (CAP_NET_RAW), no IPv6.
     pub fn open(family: Family, interface: u32, groups: &BTreeSet<IpAddr>) -> io::Result<Self> {
+        Self::open_for(PROTOCOL, family, interface, groups)
+    }
+
+    /// The same for packets of another IP protocol.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`open`](Self::open).
+    pub fn open_for(protocol: u8, family: Family, interface: u32, groups: &BTreeSet<IpAddr>) -> io::Result<Self> {
         let index = i32::try_from(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
-        let socket = socket::raw(family, PROTOCOL)?;
+        let socket = socket::raw(family, protocol)?;
         let fd = socket.as_fd();
         // Filtered and bound before anything else: until then it hears every interface.
         let usual = groups.iter().all(|group| [IpAddr::V4(GROUP_V4), IpAddr::V6(GROUP_V6)].contains(group));
@@ -96,24 +105,51 @@ impl Receiver {
         budget: usize,
         mut hand: impl FnMut(&Envelope, &[u8]),
     ) -> io::Result<Drained> {
+        self.drain(queue, budget, |bytes, told| {
+            let packet = match self.family {
+                Family::V4 => wire::ip::parse_ipv4(bytes),
+                Family::V6 => told.destination.zip(told.hop_limit).map(|(destination, hop_limit)| {
+                    (Envelope { source: told.source.into(), destination: destination.into(), hop_limit }, bytes)
+                }),
+            };
+            packet.inspect(|(envelope, payload)| hand(envelope, payload)).is_some()
+        })
+    }
+
+    /// The same with whole packets of IPv4, readable or not.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`receive`](Self::receive).
+    pub fn receive_packets(
+        &self,
+        queue: &mut ReceiveQueue,
+        budget: usize,
+        mut hand: impl FnMut(&[u8]),
+    ) -> io::Result<Drained> {
+        self.drain(queue, budget, |bytes, _| {
+            hand(bytes);
+            true
+        })
+    }
+
+    /// `hand` says whether it could read a packet.
+    fn drain(
+        &self,
+        queue: &mut ReceiveQueue,
+        budget: usize,
+        mut hand: impl FnMut(&[u8], Told) -> bool,
+    ) -> io::Result<Drained> {
         let mut drained = Drained::default();
         let mut left = budget;
         while left > 0 {
             let limit = left.min(RECEIVE_BATCH);
             let count = queue.receive(self.fd.as_fd(), limit)?;
             for (bytes, told) in queue.iter() {
-                let packet = match self.family {
-                    Family::V4 => wire::ip::parse_ipv4(bytes),
-                    Family::V6 => told.destination.zip(told.hop_limit).map(|(destination, hop_limit)| {
-                        (Envelope { source: told.source.into(), destination: destination.into(), hop_limit }, bytes)
-                    }),
-                };
-                match packet {
-                    Some((envelope, payload)) => {
-                        drained.packets += 1;
-                        hand(&envelope, payload);
-                    }
-                    None => drained.unreadable += 1,
+                if hand(bytes, told) {
+                    drained.packets += 1;
+                } else {
+                    drained.unreadable += 1;
                 }
             }
             if count < limit {

@@ -3,7 +3,7 @@
 //! MAC address go through [`super::FrameSender`] instead.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use steadfast_core::types::Family;
@@ -79,6 +79,21 @@ impl AdvertSender {
             }
             _ => Err(Full),
         }
+    }
+
+    /// Queues one packet of IPv4 out of `interface`, whose header is in what `packet` writes; as [`push`](Self::push).
+    ///
+    /// # Errors
+    ///
+    /// `Full` if `packet` says so; nothing is queued then.
+    pub fn push_packet(
+        &mut self,
+        interface: u32,
+        address: Ipv4Addr,
+        packet: impl FnOnce(&mut [u8]) -> Result<usize, Full>,
+    ) -> Result<(), Full> {
+        make_room(&mut self.queue, &self.fd, &mut self.sent);
+        self.queue.push(|buffer| Ok((packet(buffer)?, Destination::V4 { interface, address })))
     }
 
     /// Sends everything queued; what became of it and of what was sent since the last flush. Never blocks.

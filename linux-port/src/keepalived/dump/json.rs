@@ -4,7 +4,6 @@
 use serde::Serialize;
 use steadfast_core::time::Pause;
 use steadfast_core::types::Interval;
-use steadfast_core::wire::advertisement::Authentication;
 
 use super::DumpedRouter;
 use crate::timestamp::Timestamp;
@@ -120,7 +119,7 @@ impl<'a> Entry<'a> {
             notify_deleted: false,
             vips: plan.addresses.iter().map(|planned| router.address(planned)).collect(),
             evips: plan.excluded.iter().map(|planned| router.address(planned)).collect(),
-            auth_type: u8::from(settings.authentication != Authentication::None),
+            auth_type: settings.authentication.number(),
         };
         let counters = &router.counters;
         let stats = Stats {
