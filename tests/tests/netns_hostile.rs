@@ -1,8 +1,12 @@
 //! A hostile LAN: every packet of `lab::hostile` at 2 and at 1,000 a second against a pair. The Active misses no
 //! Advertisement, the Backup never takes over, the packets are counted by name, the log stays quiet. keepalived under
-//! the same packets falls silent, and the same judge says so.
+//! the same packets falls silent, and the same judge says so. With `auth_hmac` ([`authenticated`])
+//! nothing that is not authentic changes anything either.
 
 #![forbid(unsafe_code)]
+
+#[path = "netns_hostile/authenticated.rs"]
+mod authenticated;
 
 use std::time::Duration;
 
@@ -43,6 +47,15 @@ fn main() {
     add("initialize-counts-and-ignores", initialize_ignores, seconds(2));
     add("priority-0-of-a-stranger-is-answered", priority_zero, seconds(3));
     add("priority-255-of-a-stranger-passes", priority_255, seconds(3));
+    add("authenticated-keys-are-rotated-and-marks-outlive-a-reload", authenticated::rotation, seconds(1));
+    add("authenticated-mode-permissive-beside-one-without", authenticated::permissive, seconds(1));
+    for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10), Spec { ah: true, ..Spec::v2() }] {
+        let (name, duration) = (format!("authenticated-{}", spec.name()), seconds(4));
+        trials.push(Trial::test(name, move || {
+            authenticated::flood(&spec, duration);
+            Ok(())
+        }));
+    }
     let pass = Spec { pass: true, ..Spec::v2() };
     for spec in [Spec::v2(), pass, Spec::v3(100), Spec::v6(100)] {
         for name in names(&spec) {

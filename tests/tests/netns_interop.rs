@@ -90,9 +90,11 @@ fn specs() -> Vec<Spec> {
             all.push(Spec::v6(centiseconds).with_vmac(vmac));
         }
     }
-    for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10)] {
+    let with_header = Spec { ah: true, ..Spec::v2() };
+    for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10), with_header.clone()] {
         all.push(Spec { unicast: true, ..spec });
     }
+    all.extend([with_header.clone(), with_header.with_vmac(true)]);
     all
 }
 

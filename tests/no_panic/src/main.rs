@@ -7,6 +7,7 @@
 #![no_main]
 
 mod agent;
+mod auth;
 mod config;
 mod fmt;
 mod wire;
@@ -35,6 +36,7 @@ extern "C" fn main() -> i32 {
     let mut memory = any([0; 2048]);
     wire::drive(&mut memory);
     agent::drive(&mut memory);
+    auth::drive(&mut memory);
     config::drive(&memory);
     fmt::drive();
     0

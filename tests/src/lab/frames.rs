@@ -71,7 +71,7 @@ fn v6_at(bytes: &[u8], at: usize) -> Option<IpAddr> {
 pub(super) fn is_kept(bytes: &[u8]) -> bool {
     match word(bytes, 12) {
         0x0806 => true,
-        0x0800 => bytes.get(23) == Some(&112) || discard(bytes).is_some(),
+        0x0800 => matches!(bytes.get(23), Some(112 | 51)) || discard(bytes).is_some(),
         0x86dd => match bytes.get(20) {
             Some(112) => true,
             Some(17) => discard(bytes).is_some(),
@@ -86,8 +86,10 @@ pub(super) fn is_kept(bytes: &[u8]) -> bool {
 pub fn advert(frame: &Frame) -> Option<Advert> {
     let bytes = &frame.bytes;
     let (source, ttl, start) = match word(bytes, 12) {
-        0x0800 if bytes.get(23) == Some(&112) => {
-            (v4_at(bytes, 26)?, *bytes.get(22)?, 14 + usize::from(bytes.get(14)? & 15) * 4)
+        0x0800 if matches!(bytes.get(23), Some(112 | 51)) => {
+            // An Authentication Header has 24 bytes.
+            let more = if bytes.get(23) == Some(&51) { 24 } else { 0 };
+            (v4_at(bytes, 26)?, *bytes.get(22)?, 14 + usize::from(bytes.get(14)? & 15) * 4 + more)
         }
         0x86dd if bytes.get(20) == Some(&112) => (v6_at(bytes, 22)?, *bytes.get(21)?, 54),
         _ => return None,

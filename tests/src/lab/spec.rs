@@ -13,6 +13,8 @@ pub struct Spec {
     pub v6: bool,
     /// v2 with a simple password.
     pub pass: bool,
+    /// v2 with IP Authentication Headers.
+    pub ah: bool,
     /// With the virtual MAC.
     pub vmac: bool,
     /// From machine 0 to machine 1 and back, instead of to the group; see [`Spec::on`].
@@ -34,6 +36,7 @@ impl Spec {
             version: 2,
             v6: false,
             pass: false,
+            ah: false,
             vmac: false,
             unicast: false,
             centiseconds: 100,
@@ -92,6 +95,7 @@ impl Spec {
     /// A name for test lists: `v3-ipv6-vmac-0.1s`.
     pub fn name(&self) -> String {
         let kind = match (self.version, self.v6, self.pass) {
+            _ if self.ah => "v2-ah",
             (2, _, true) => "v2-pass",
             (2, _, false) => "v2",
             (_, true, _) => "v3-ipv6",
@@ -149,6 +153,9 @@ impl Spec {
         let _ = writeln!(text, "    version {}", self.version);
         if self.pass {
             text.push_str("    authentication {\n        auth_type PASS\n        auth_pass s3cret\n    }\n");
+        }
+        if self.ah {
+            text.push_str("    authentication {\n        auth_type AH\n        auth_pass s3cret\n    }\n");
         }
         if self.vmac {
             text.push_str("    use_vmac\n");

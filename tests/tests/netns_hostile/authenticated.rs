@@ -1,0 +1,149 @@
+//! Pairs with `auth_hmac` or `auth_type AH`: packets that are replayed, altered, cut off, of another key, late, or not authenticated at
+//! all, at 1,000 a second, change nothing, delay nothing and are counted by name; keys are rotated without an election; a
+//! reload lets nobody play again what was heard before it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use steadfast_tests::lab::Lan;
+use steadfast_tests::lab::clock::{ms, wait_for};
+use steadfast_tests::lab::engine::{Daemon, Engine};
+use steadfast_tests::lab::frames::{Frame, advert};
+use steadfast_tests::lab::hostile::Forge;
+use steadfast_tests::lab::inject::inject;
+use steadfast_tests::lab::spec::Spec;
+
+use super::{ATTACKER, HIGH, LOW, PRIORITIES, Scene};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same with `auth_hmac`: two keys, one of them active.
+fn authenticated(spec: &Spec, active: u8, more: &str) -> Spec {
+    let hex = "00112233445566778899aabbccddeeff".repeat(2);
+    spec.clone().with(&format!(
+        "auth_hmac {{\n    key 1 hex:{hex}\n    key 2 \"a pass phrase of more than 32 characters\"\n    \
+         active_key {active}\n    time_window 60\n    {more}\n}}"
+    ))
+}
+
+/// 28 bytes of a trailer from `ago` seconds ago, of somebody who has no key.
+fn trailer(key: u8, ago: u64) -> Vec<u8> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
+    let mut bytes = vec![1, key, 0, 0];
+    bytes.extend(((now - ago) as u32).to_be_bytes());
+    bytes.extend([0x80, 0, 0, 0]);
+    bytes.extend([0xa5; 16]);
+    bytes
+}
+
+/// The last Advertisement of the Active, as the attacker sends it again.
+fn captured(lan: &Lan) -> Vec<u8> {
+    let of_active = |frame: &Frame| frame.host == HIGH && advert(frame).is_some();
+    let mut frame = lan.capture.all().into_iter().rev().find(of_active).expect("an Advertisement").bytes;
+    // The switch shall not believe that the Active has moved.
+    frame[6..12].copy_from_slice(&lan.host(ATTACKER).mac);
+    frame
+}
+
+/// Everything that is not authentic, in turn.
+pub(crate) fn flood(plain: &Spec, duration: Duration) {
+    let spec = if plain.ah { plain.clone() } else { authenticated(plain, 1, "") };
+    let mut scene = Scene::start(Engine::Steadfast, &spec);
+    let forge = Forge::new(plain, scene.lan.host(ATTACKER), 254);
+    let with = |trailer: Vec<u8>| forge.clone().but(|forge| forge.trailer.extend(trailer));
+    let reserved = vec![1, 1, 0, 1].into_iter().chain([0; 24]).collect();
+    let replayed = captured(&scene.lan);
+    let message = match (plain.v6, plain.ah) {
+        (true, _) => 54,
+        (false, true) => 34 + 24,
+        (false, false) => 34,
+    };
+    let mut altered = replayed.clone();
+    altered[message + 2] = 255;
+    let mut kinds = vec![
+        ("steadfast-hmac-missing", forge.frame()),
+        ("steadfast-hmac-mismatches", altered),
+        ("steadfast-hmac-replayed", replayed),
+    ];
+    if !plain.ah {
+        let mismatch = with(trailer(1, 0));
+        let length = mismatch.frame().len() - message;
+        kinds.extend([
+            ("steadfast-hmac-mismatches", mismatch.frame()),
+            ("steadfast-hmac-unknown-key", with(trailer(3, 0)).frame()),
+            ("steadfast-hmac-stale", with(trailer(1, 100)).frame()),
+            ("steadfast-hmac-malformed", with(reserved).frame()),
+            ("packet-length-errors", mismatch.but(|forge| forge.length = Some(length - 1)).frame()),
+        ]);
+    }
+    let frames: Vec<_> = kinds.iter().map(|(_, frame)| frame.clone()).collect();
+    let (sent, broken) = scene.endure(&frames, 1000, duration);
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(scene.high.state().as_deref(), Some("active"));
+    assert_eq!(scene.low.state().as_deref(), Some("backup"));
+    let counted = scene.low.counters();
+    for (counter, _) in &kinds {
+        let share = kinds.iter().filter(|(other, _)| other == counter).count() * sent / kinds.len();
+        let count = counted.get(*counter).copied().unwrap_or(0);
+        // A full receive queue may drop some of a flood.
+        assert!(count as f64 >= share as f64 * 0.9, "{counter}: {count} of {share}: {counted:#?}");
+    }
+    assert!(counted["steadfast-hmac-verified"] > 0 && counted["master-transitions"] == 0, "{counted:#?}");
+    println!("\nfigure: hostile: {}, authenticated: {sent} packets of {} kinds", plain.name(), kinds.len());
+    // Who has heard all this takes over as if nothing had been.
+    let mark = scene.lan.capture.mark();
+    scene.high.kill();
+    let patience = ms(spec.down_ms(PRIORITIES[LOW]) + 1500.0);
+    scene.lan.capture.wait_advert(mark, LOW, patience, |advert| advert.priority == PRIORITIES[LOW]);
+}
+
+/// Unicast peers go from one key to the other, one side after the other; then the Active is gone, and its last
+/// Advertisement does not bring it back, not even after a reload.
+pub(crate) fn rotation(wait: Duration) {
+    let plain = Spec { unicast: true, ..Spec::v3(10) };
+    let [first, second] = [1, 2].map(|active| authenticated(&plain, active, "anti_replay time"));
+    let lan = Lan::new(&["low", "high", "attacker"]);
+    let mut high = Daemon::start_with(Engine::Steadfast, &lan, HIGH, &first.on(HIGH).text(PRIORITIES[HIGH]));
+    high.wait_state("active", PATIENCE);
+    let low = Daemon::start_with(Engine::Steadfast, &lan, LOW, &first.on(LOW).text(PRIORITIES[LOW]));
+    low.wait_state("backup", PATIENCE);
+    for (daemon, host) in [(&high, HIGH), (&low, LOW)] {
+        daemon.reload(&second.on(host).text(PRIORITIES[host]));
+        std::thread::sleep(wait);
+    }
+    let key = |frame: &Frame| frame.bytes.get(14 + 20 + 12 + 1).copied().filter(|_| frame.host == HIGH);
+    let mark = lan.capture.mark();
+    lan.capture.wait(mark, "the second key", PATIENCE, |frame| (key(frame) == Some(2)).then_some(()));
+    assert_eq!(low.state().as_deref(), Some("backup"));
+    let counted = low.counters();
+    assert_eq!((counted["master-transitions"], counted["steadfast-hmac-mismatches"]), (0, 0), "{counted:#?}");
+
+    high.kill();
+    low.wait_state("active", PATIENCE);
+    let again = captured(&lan);
+    low.reload(&first.on(LOW).text(PRIORITIES[LOW] + 1));
+    wait_for("the reload", PATIENCE, || {
+        let status = low.status()?;
+        (status["routers"][0]["priority"] == u64::from(PRIORITIES[LOW] + 1)).then_some(())
+    });
+    let sent = inject(&lan.host(ATTACKER).namespace, &[again], 100, wait) as u64;
+    wait_for("all of them", PATIENCE, || (low.counter("steadfast-hmac-replayed") >= sent).then_some(()));
+    assert_eq!(low.state().as_deref(), Some("active"));
+}
+
+/// One with `mode permissive` beside an Active that authenticates nothing.
+pub(crate) fn permissive(wait: Duration) {
+    let plain = Spec::v3(10);
+    let lan = Lan::new(&["low", "high", "attacker"]);
+    let high = Daemon::start(Engine::Steadfast, &lan, HIGH, &plain, PRIORITIES[HIGH]);
+    high.wait_state("active", PATIENCE);
+    let spec = authenticated(&plain, 1, "mode permissive");
+    let low = Daemon::start(Engine::Steadfast, &lan, LOW, &spec, PRIORITIES[LOW]);
+    low.wait_state("backup", PATIENCE);
+    std::thread::sleep(wait);
+    assert_eq!(low.state().as_deref(), Some("backup"));
+    assert!(low.counter("steadfast-hmac-unsigned") > 0, "{:?}", low.counters());
+    // To one that enforces it, the same Active is a stranger.
+    low.reload(&authenticated(&plain, 1, "mode enforce").text(PRIORITIES[LOW]));
+    low.wait_state("active", PATIENCE);
+    assert!(low.counter("steadfast-hmac-missing") > 0, "{:?}", low.counters());
+}
