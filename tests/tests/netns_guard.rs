@@ -211,8 +211,7 @@ fn assert_scripts(stage: &Stage, root: &str, nobody: &str) {
     }
 }
 
-const TRACKED: &str =
-    "vrrp_script tracked {\n    script FOLDER/tracked\n    interval 1\n    user nobody nogroup\n    weight 1\n}\n";
+const TRACKED: &str = "vrrp_script tracked {\n    script FOLDER/tracked\n    interval 1\n    timeout 30\n    user nobody nogroup\n    weight 1\n}\n";
 const INSIDE: &str = "notify_master FOLDER/master\ntrack_script {\n    tracked\n}";
 
 fn rights_of_threads(stage: &Stage) {
