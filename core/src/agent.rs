@@ -12,6 +12,7 @@ mod output;
 mod owed;
 pub(crate) mod table;
 mod trackers;
+mod twin;
 mod view;
 
 use core::net::IpAddr;
@@ -37,6 +38,7 @@ use groups::Groups;
 use owed::{Debt, Owed};
 use table::Routers;
 use trackers::Trackers;
+use twin::Twin;
 
 /// More Virtual Routers than this on one agent have their Advertisements aligned in batches of this size,
 /// spread over the interval, so that a peer's receive queue (256 packets on Linux) never overflows.
@@ -318,6 +320,7 @@ pub struct Agent<S: Storage> {
     busy: usize,
     /// Where the last one that has retired spoke.
     last_retired: Option<(InterfaceId, IpAddr)>,
+    twin: Twin,
 }
 
 impl<S: Storage> Default for Agent<S> {
@@ -342,6 +345,7 @@ impl<S: Storage> Agent<S> {
             stopping: false,
             busy: 0,
             last_retired: None,
+            twin: Twin::default(),
         }
     }
 
@@ -497,7 +501,7 @@ impl<S: Storage> Agent<S> {
 
     /// Whether every Virtual Router has been stopped and nothing is held or owed any more.
     pub fn is_idle(&self) -> bool {
-        self.busy == 0 && self.events.is_empty()
+        self.busy == 0 && self.events.is_empty() && !self.twin.is_owed()
     }
 
     // What follows is shared by inputs and outputs.

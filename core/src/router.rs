@@ -12,6 +12,7 @@ mod owing;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use core::net::IpAddr;
 use core::num::NonZeroU8;
@@ -29,6 +30,7 @@ pub(crate) use hearing::Heard;
 pub(crate) use marks::Mark;
 use marks::Marks;
 use settings::Settings;
+use versions::Newer;
 
 /// The longest time that a resigned Active waits for its successor.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(1);
@@ -57,6 +59,8 @@ struct Backup {
     interval: Interval,
     /// The Active that we follow.
     active: Option<IpAddr>,
+    /// Whether that one speaks version 3, where it might speak version 2.
+    newer: Newer,
     /// When the preempt delay ends, while it runs: a lower priority was heard.
     hold_until: Option<Instant>,
     /// What the wait for the Active_Down_Timer means.
@@ -522,6 +526,7 @@ impl Router {
             down_at: now,
             interval,
             active,
+            newer: Newer::default(),
             hold_until: None,
             waiting_for: Reason::NoResponse,
             patient: false,

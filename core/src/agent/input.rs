@@ -3,7 +3,7 @@
 
 use core::net::IpAddr;
 
-use crate::agent::{Agent, Generation, InterfaceId, Link, Reason, Refused, RouterId, table};
+use crate::agent::{Agent, Generation, InterfaceId, Link, Reason, Refused, RouterId, Settings, table};
 use crate::counters::bump;
 use crate::router::Heard;
 use crate::storage::Storage;
@@ -103,16 +103,18 @@ impl<S: Storage> Agent<S> {
         let advertisement = match parsed {
             Ok(advertisement) => advertisement,
             // A packet of the other version fails by its version, whatever else is wrong with it.
-            Err(discard) if discard > Discard::Version && version_of(payload) != settings.version.number() => {
+            Err(discard) if discard > Discard::Version && !speaks(settings, version_of(payload)) => {
                 return Err(Discard::Version);
             }
             Err(discard) => return Err(discard),
         };
-        if advertisement.version != settings.version {
+        if !speaks(settings, advertisement.version.number()) {
             return Err(Discard::Version);
         }
-        if settings.version == Version::V2 {
-            if advertisement.interval != settings.interval {
+        // Only then one that speaks both versions.
+        let is_old = advertisement.version != settings.version;
+        if advertisement.version == Version::V2 {
+            if advertisement.interval != settings.interval && !is_old {
                 return Err(Discard::Interval);
             }
             let (auth_type, auth_data) = match settings.authentication {
@@ -168,6 +170,7 @@ impl<S: Storage> Agent<S> {
             priority: advertisement.priority,
             interval: advertisement.interval,
             fit: advertisement.fit,
+            is_old,
         };
         if let Some(router) = self.routers.get_mut(index) {
             if !first_is_link_local {
@@ -206,6 +209,11 @@ impl<S: Storage> Agent<S> {
         }
         self.settle(index);
     }
+}
+
+/// Whether a Virtual Router with these settings speaks a version.
+fn speaks(settings: &Settings, version: u8) -> bool {
+    version == settings.version.number() || settings.speaks_both() && version == Version::V2.number()
 }
 
 fn version_of(payload: &[u8]) -> u8 {

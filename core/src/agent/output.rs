@@ -16,7 +16,7 @@ impl<S: Storage> Agent<S> {
     /// When [`Agent::poll`] has something to do by itself; a time in the past, or now, if it has already.
     pub fn poll_at(&self) -> Option<Instant> {
         let owes = Debt::ALL.iter().any(|debt| self.owed.first(*debt).is_some());
-        if owes || !self.events.is_empty() {
+        if owes || self.twin.is_owed() || !self.events.is_empty() {
             return Some(Instant::default());
         }
         self.deadlines.first().map(|(at, _)| at)
@@ -25,6 +25,9 @@ impl<S: Storage> Agent<S> {
     /// The next thing that is owed. `now` is a time from before the receive queues were drained.
     pub fn poll(&mut self, now: Instant) -> Option<Action> {
         self.expire(now);
+        if let Some(twin) = self.twin.take() {
+            return Some(twin);
+        }
         if let Some(index) = self.owed.first(Debt::Advertise) {
             return self.advertise(now, index);
         }
@@ -83,8 +86,13 @@ impl<S: Storage> Agent<S> {
         let index = self.routers.index(id).ok_or(Full)?;
         let router = self.routers.get(index).ok_or(Full)?;
         let settings = &router.settings;
+        let version = match form {
+            #[cfg(feature = "both-versions")]
+            Form::Version2 => crate::types::Version::V2,
+            _ => settings.version,
+        };
         let outgoing = Outgoing {
-            version: settings.version,
+            version,
             vrid: settings.vrid,
             priority,
             // A farewell carries the winner's interval: who learned ours from it would not wait for the
@@ -100,8 +108,13 @@ impl<S: Storage> Agent<S> {
         let router = self.routers.get_mut(index)?;
         let interface = router.interface;
         let (priority, form) = router.advertise(now)?;
+        let twice = router.repeats_in_version_2(form);
         self.settle(index);
-        Some(Action::Advertise { router: self.routers.id(index), interface, priority, form })
+        let advertise = Action::Advertise { router: self.routers.id(index), interface, priority, form };
+        if twice {
+            self.twin.owe(advertise);
+        }
+        Some(advertise)
     }
 
     /// Lets every deadline fire that has come.

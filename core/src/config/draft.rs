@@ -47,6 +47,8 @@ struct Draft<'a> {
     /// Microseconds.
     interval: Option<(Word<'a>, u64)>,
     version: Option<(Place, Version)>,
+    #[cfg(feature = "both-versions")]
+    both_versions: Option<Place>,
     /// `state MASTER`.
     active: Option<Place>,
     nopreempt: Option<Place>,
@@ -162,6 +164,8 @@ impl<'a> Draft<'a> {
             "version" => {
                 self.version = defaulted(statement, "2 or 3", Used::Nothing, version, log).map(|read| (place, read));
             }
+            #[cfg(feature = "both-versions")]
+            "both_versions" if flag(statement, log) => self.both_versions = Some(place),
             "nopreempt" if flag(statement, log) => self.nopreempt = Some(place),
             "preempt" if flag(statement, log) => self.nopreempt = None,
             "preempt_delay" => {

@@ -135,11 +135,14 @@ pub enum Vocabulary {
     Ssl,
     /// `real_server_role`.
     RealServerRole,
+    /// `router_advertisements` in a `vrrp_instance`.
+    #[cfg(feature = "all-keywords")]
+    RouterAdvertisements,
 }
 
 impl Vocabulary {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; if cfg!(feature = "all-keywords") { 20 } else { 19 }] = [
         Self::File,
         Self::Global,
         Self::Instance,
@@ -159,6 +162,8 @@ impl Vocabulary {
         Self::Url,
         Self::Ssl,
         Self::RealServerRole,
+        #[cfg(feature = "all-keywords")]
+        Self::RouterAdvertisements,
     ];
 
     /// Its keywords: all, or those that core acts upon.
@@ -199,6 +204,8 @@ impl Vocabulary {
             Self::Url => lvs::URL,
             Self::Ssl => lvs::SSL,
             Self::RealServerRole => lvs::REAL_SERVER_ROLE,
+            #[cfg(feature = "all-keywords")]
+            Self::RouterAdvertisements => vrrp::ROUTER_ADVERTISEMENTS,
         }
     }
 
@@ -224,6 +231,8 @@ impl Vocabulary {
             Self::Url => "in a url",
             Self::Ssl => "in SSL",
             Self::RealServerRole => "in real_server_role",
+            #[cfg(feature = "all-keywords")]
+            Self::RouterAdvertisements => "in router_advertisements",
         }
     }
 }

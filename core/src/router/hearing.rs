@@ -36,6 +36,8 @@ pub(crate) struct Heard {
     pub(crate) priority: Option<Priority>,
     pub(crate) interval: Interval,
     pub(crate) fit: Fit,
+    /// It is of version 2, and the router speaks version 3 too.
+    pub(crate) is_old: bool,
 }
 
 impl Router {
@@ -47,7 +49,7 @@ impl Router {
         if heard.priority.is_none() {
             bump(&mut self.counters.priority_zero_pkts_rcvd);
         }
-        if heard.interval != self.settings.interval {
+        if heard.interval != self.settings.interval && !heard.is_old {
             bump(&mut self.counters.interval_mismatches);
         }
         match self.machine {
@@ -84,6 +86,9 @@ impl Router {
     }
 
     fn heard_as_backup(&mut self, now: Instant, heard: &Heard, mut backup: Backup) {
+        if Self::is_superseded(now, heard, &backup) {
+            return;
+        }
         let Some(priority) = heard.priority else {
             // Never later than it stands: a flood of resignations must not keep the Backup waiting.
             backup.down_at = backup.down_at.min(now + self.skew());
@@ -119,6 +124,7 @@ impl Router {
             backup.hold_until = None;
         }
         backup.active = Some(heard.source);
+        backup.newer.heard(now, heard);
         backup.patient = false;
         backup.ready = false;
         backup.waiting_for = Reason::NoResponse;
@@ -155,6 +161,9 @@ impl Router {
             let interval = if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
             self.say(Speak::Farewell);
             self.become_backup(now, interval, Some(heard.source));
+            if let Machine::Backup(backup) = &mut self.machine {
+                backup.newer.heard(now, heard);
+            }
             return self.moved(now, State::Active, Reason::HigherPriority);
         }
         if self.settings.checksum == ChecksumMode::Auto && fits_only_other(heard.fit, self.form) {
@@ -229,5 +238,7 @@ pub(super) fn other(form: Form) -> Form {
     match form {
         Form::PseudoHeader => Form::Plain,
         Form::Plain => Form::PseudoHeader,
+        #[cfg(feature = "both-versions")]
+        Form::Version2 => Form::Version2,
     }
 }

@@ -55,9 +55,12 @@ impl Router {
                 self.say(Speak::AdvertiseAgain);
             }
         }
-        bump(&mut self.counters.advertisement_sent);
-        if priority.is_none() {
-            bump(&mut self.counters.priority_zero_pkts_sent);
+        let times = if self.repeats_in_version_2(form) { 2 } else { 1 };
+        for _ in 0..times {
+            bump(&mut self.counters.advertisement_sent);
+            if priority.is_none() {
+                bump(&mut self.counters.priority_zero_pkts_sent);
+            }
         }
         Some((priority, form))
     }

@@ -70,6 +70,9 @@ pub struct Settings {
     pub family: Family,
     /// The protocol version; version 2 only over IPv4.
     pub version: Version,
+    /// Version 2 is sent and heard beside version 3, over IPv4 (RFC 9568 section 8.4.2).
+    #[cfg(feature = "both-versions")]
+    pub both_versions: bool,
     /// Its VRID.
     pub vrid: Vrid,
     /// Its priority; [`Priority::OWNER`] for the address owner.
@@ -120,6 +123,8 @@ impl Settings {
                 Family::V4 => Version::V2,
                 Family::V6 => Version::V3,
             },
+            #[cfg(feature = "both-versions")]
+            both_versions: false,
             vrid,
             priority: Priority::DEFAULT,
             interval: Interval::DEFAULT,
@@ -142,6 +147,15 @@ impl Settings {
             down_timer_adverts: 3,
             answer_lower: true,
         }
+    }
+
+    /// Whether version 2 is spoken beside version 3.
+    pub(crate) const fn speaks_both(&self) -> bool {
+        #[cfg(feature = "both-versions")]
+        let both = self.both_versions && matches!((self.family, self.version), (Family::V4, Version::V3));
+        #[cfg(not(feature = "both-versions"))]
+        let both = false;
+        both
     }
 
     /// The checksum form that it begins with.

@@ -143,6 +143,7 @@ impl World {
                     priority: Priority::new([0, 1, 99, 100, 101, 254, 255][random.below(7)]),
                     interval: Interval::from_centiseconds([1, 10, 100][random.below(3)]).unwrap(),
                     fit: [Fit::Plain, Fit::PseudoHeader, Fit::Both][random.below(3)],
+                    is_old: false,
                 };
                 let event = router.advertisement(now, &advertisement);
                 heard = Some(advertisement);

@@ -99,7 +99,8 @@ impl<'a> Explanation<'a> {
             settings.version.number(),
             settings.vrid.get(),
             Printable(self.interface)
-        )
+        )?;
+        if settings.speaks_both() { f.write_str("  versions     3, and 2 beside it\n") } else { Ok(()) }
     }
 
     fn because(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -32,6 +32,9 @@ pub enum Form {
     PseudoHeader,
     /// Over the message alone (RFC 9568 section 5.2.8).
     Plain,
+    /// Plain, and not version 3 at all: what a Virtual Router that speaks both versions says in version 2.
+    #[cfg(feature = "both-versions")]
+    Version2,
 }
 
 /// The checksum forms that a received Advertisement fits.

@@ -48,19 +48,27 @@ impl<'a> Draft<'a> {
         let interface = self.interface??;
         self.check_unicast(family, strict, log);
         let virtual_mac = self.virtual_mac_of(vrid, strict, log);
+        let interval = self.interval_of(version, log);
+        #[cfg(feature = "both-versions")]
+        if let (true, None, Some((word, _))) = (self.speaks_both(family), interval.seconds(), self.interval) {
+            let text = "version 2 says it in whole seconds, rounded up: the `advert_int` of its routers";
+            log.notice(word.place, Message::Text(text));
+        }
         let settings = Settings {
             family,
             version,
+            #[cfg(feature = "both-versions")]
+            both_versions: self.speaks_both(family),
             vrid,
             priority,
-            interval: self.interval_of(version, log),
+            interval,
             preempt,
             preempt_delay: preempt_delay.into(),
             accept: self.accept_of(version, priority, strict, log),
             strict,
             skip_address_check: self.skip_address_check || globals.skip_address_check,
             track_link: !self.dont_track_primary,
-            authentication: self.authentication_of(version, strict, log),
+            authentication: self.authentication_of(version == Version::V2 || self.speaks_both(family), strict, log),
             checksum: self.checksum.unwrap_or(globals.checksum),
             virtual_mac: virtual_mac.is_some(),
             check_peers: self.check_peers || globals.check_peers,
@@ -83,7 +91,13 @@ impl<'a> Draft<'a> {
     }
 
     fn version_of(&self, family: Family, strict: bool, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> Version {
+        #[cfg(feature = "both-versions")]
+        if let (Family::V6, Some(place)) = (family, self.both_versions) {
+            log.warning(place, Message::NoEffect { keyword: "both_versions", because: "version 2 has no IPv6" });
+        }
         match (family, self.version) {
+            // Version 2 is what comes beside it.
+            (Family::V4, _) if self.speaks_both(family) => Version::V3,
             (Family::V6, Some((place, Version::V2))) => {
                 let expected = "3 for IPv6";
                 let message = Message::Substituted { keyword: "version", value: "2", expected, used: Used::Number(3) };
@@ -98,6 +112,15 @@ impl<'a> Draft<'a> {
             (Family::V4, Some((_, version))) => version,
             (Family::V4, None) => globals.version,
         }
+    }
+
+    /// `both_versions`, where there are two.
+    fn speaks_both(&self, family: Family) -> bool {
+        #[cfg(feature = "both-versions")]
+        let asked = self.both_versions.is_some();
+        #[cfg(not(feature = "both-versions"))]
+        let asked = false;
+        asked && family == Family::V4
     }
 
     fn priority_of(&self, strict: bool, log: &mut Log<'_, 'a>) -> Priority {
@@ -191,7 +214,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn authentication_of(&self, version: Version, strict: bool, log: &mut Log<'_, 'a>) -> Authentication {
+    fn authentication_of(&self, is_known: bool, strict: bool, log: &mut Log<'_, 'a>) -> Authentication {
         let Some(place) = self.authentication else { return Authentication::None };
         #[cfg(feature = "authentication")]
         if self.hmac.is_some() {
@@ -199,7 +222,7 @@ impl<'a> Draft<'a> {
             log.warning(place, Message::NoEffect { keyword: "authentication", because });
             return Authentication::None;
         }
-        let because = if version == Version::V3 {
+        let because = if !is_known {
             "version 3 has no authentication"
         } else if strict {
             "strict mode has no authentication"

@@ -80,7 +80,7 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("timer_expired_backup"),
     not_yet("thread_timer_expired"),
     not_yet("vrrp_vmac_garp_intvl"),
-    not_yet("vmac_addr_prefix"),
+    port("vmac_addr_prefix"),
     not_yet("dynamic_interfaces"),
     port("script_user"),
     port("enable_script_security"),
@@ -148,7 +148,7 @@ pub(super) const GLOBAL: &[Keyword] = &[
     not_yet("reload_file"),
     not_yet("iproute_usr_dir"),
     not_yet("iproute_etc_dir"),
-    not_yet("disable_local_igmp"),
+    port("disable_local_igmp"),
     ignored("log_unknown_vrids", "they are counted, see `steadfast status`"),
     ignored("reload_check_config", NEVER_UNCHECKED),
     port("process_names"),
@@ -225,7 +225,10 @@ pub(super) const INSTANCE: &[Keyword] = &[
     supported("strict_mode"),
     supported("v3_checksum_as_v2"),
     own("checksum"),
+    #[cfg(feature = "both-versions")]
+    own("both_versions"),
     own_port("no_lease"),
+    own_port("router_advertisements"),
     supported("down_timer_adverts"),
     supported("dont_track_primary"),
     supported("skip_check_adv_addr"),
@@ -242,7 +245,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     supported("check_unicast_src"),
     ignored("old_unicast_checksum", "a checksum over the group's address is not sent to a peer"),
     not_yet("vrf"),
-    not_yet("use_vmac_addr"),
+    port("use_vmac_addr"),
     not_yet("use_ipvlan"),
     not_yet("track_src_ip"),
     port("track_interface"),
@@ -275,6 +278,18 @@ pub(super) const AUTHENTICATION: &[Keyword] = &[supported("auth_type"), supporte
 
 pub(super) const AUTH_HMAC: &[Keyword] =
     &[supported("key"), supported("active_key"), supported("anti_replay"), supported("time_window"), supported("mode")];
+
+#[cfg(feature = "all-keywords")]
+pub(super) const ROUTER_ADVERTISEMENTS: &[Keyword] = &[
+    own("interval"),
+    own("lifetime"),
+    own("hop_limit"),
+    own("managed"),
+    own("other"),
+    own("mtu"),
+    own("prefix"),
+    own("dns"),
+];
 
 pub(super) const SYNC_GROUP: &[Keyword] = &[
     supported("group"),
