@@ -283,6 +283,7 @@ impl Daemon {
         notices.finish(&self.agent, self.order.iter().filter_map(|id| locals.get(id.index())?.as_ref()));
         // After the addresses have moved: until then connections still come here, and have to find their servers.
         self.port.balancing.stop();
+        self.port.advertiser.stop();
         self.port.notices.stop();
         self.links.close();
         self.port.record.close();

@@ -19,6 +19,7 @@ pub mod netlink;
 pub mod notify;
 pub mod plan;
 pub mod process;
+pub mod radv;
 pub mod socket;
 pub mod source;
 pub mod status;

@@ -2,11 +2,12 @@
 //! compared. The grammar is the core's; here are the file, its bounds, and what shows only when all
 //! instances are seen together. Interfaces are names: whether they exist is asked when the plan is run.
 
+mod flagged;
 mod groups;
 pub mod hmac;
 mod judge;
-mod lease;
 pub mod notify;
+pub mod radv;
 pub mod tracking;
 pub mod urgency;
 
@@ -17,7 +18,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use steadfast_core::agent::Settings;
+use steadfast_core::config::diagnostic::Used;
 use steadfast_core::config::statement::Statement;
+use steadfast_core::config::value;
 use steadfast_core::config::{self, Config, Diagnostic, Globals, Instance, Message, Place, Severity, VirtualAddress};
 use steadfast_core::time::Duration;
 use steadfast_core::types::{Family, MacAddr, Vrid};
@@ -29,9 +32,10 @@ use crate::lvs::grammar;
 use crate::lvs::plan::LvsPlan;
 use crate::source;
 
+use flagged::{Flagged, says};
 use hmac::{Authentications, PlannedHmac};
-use lease::Unleased;
 use notify::{Notifications, Notified, NotifyPlan};
+use radv::RouterAdvertisements;
 use tracking::TrackingPlan;
 use urgency::UrgencyPlan;
 
@@ -77,6 +81,10 @@ pub struct PlannedGlobals {
     pub default_interface: String,
     /// `vmac_prefix`.
     pub vmac_prefix: String,
+    /// `vmac_addr_prefix`.
+    pub vmac_addr_prefix: String,
+    /// Groups of the link (224.0.0.0/24) are joined audibly: not `disable_local_igmp`.
+    pub local_igmp: bool,
 }
 
 /// One `vrrp_sync_group`.
@@ -113,6 +121,8 @@ pub struct PlannedRouter {
     pub peers: Vec<IpAddr>,
     /// `auth_hmac`.
     pub hmac: Option<Arc<PlannedHmac>>,
+    /// `router_advertisements`; then the first address is an IPv6 link-local one.
+    pub router_advertisements: Option<Arc<RouterAdvertisements>>,
 }
 
 impl PlannedRouter {
@@ -124,6 +134,24 @@ impl PlannedRouter {
     /// All its addresses, the advertised ones first.
     pub fn all_addresses(&self) -> impl Iterator<Item = &PlannedAddress> {
         self.addresses.iter().chain(&self.excluded)
+    }
+
+    /// The interface that an address belongs to.
+    pub fn interface_of<'a>(&'a self, address: &'a PlannedAddress) -> &'a str {
+        address.device.as_deref().unwrap_or(&self.interface)
+    }
+
+    /// Where else than on its own interface, in its own family, addresses are at the virtual router MAC address: each
+    /// interface and family once.
+    pub fn other_virtual_macs(&self) -> Vec<(&str, Family)> {
+        let mut places = Vec::new();
+        for address in self.all_addresses().filter(|address| address.use_vmac) {
+            let place = (self.interface_of(address), Family::of(&address.address));
+            if place != (&*self.interface, self.settings.family) && !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
     }
 }
 
@@ -169,7 +197,8 @@ pub struct PlannedAddress {
     pub auto_join: bool,
     /// `no_track`.
     pub no_track: bool,
-    /// `use_vmac`.
+    /// `use_vmac`, or the instance's `use_vmac_addr`: also elsewhere than on the instance's own interface it is at the
+    /// virtual router MAC address.
     pub use_vmac: bool,
 }
 
@@ -285,7 +314,8 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
             format_args!("more than {MOST_STATEMENTS} blocks and other statements"),
         );
     }
-    let unleased = Unleased::read(&statements, findings);
+    let unleased = Flagged::read("no_lease", &statements, findings);
+    let everywhere = Flagged::read("use_vmac_addr", &statements, findings);
     let scripts = Scripts::of(&statements, &mut Reader::new(findings));
     let authentications = Authentications::read(&statements, &mut Reader::new(findings));
     let notifications = Notifications::read(&statements, &scripts, &mut Reader::new(findings));
@@ -304,8 +334,15 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
                 if let Some(duplicate) = seen.instance(&instance) {
                     findings.add(duplicate);
                 } else if let Ok(hmac) = authentications.of(&instance, &mut Reader::new(findings)) {
-                    let mut router = planned(&instance, unleased.leases(instance.name), findings);
+                    let mut router = planned(&instance, !unleased.has(instance.name), findings);
                     router.hmac = hmac;
+                    if everywhere.has(instance.name) {
+                        router
+                            .addresses
+                            .iter_mut()
+                            .chain(&mut router.excluded)
+                            .for_each(|address| address.use_vmac = true);
+                    }
                     router.notified = notifications.of_instance(instance.name);
                     routers.push(Arc::new(router));
                 }
@@ -315,6 +352,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
             }
         }
     }
+    radv::read(&statements, &mut routers, &mut Reader::new(findings));
     let mut groups = groups::read(&config, &seen.names, &mut routers, findings);
     for group in &mut groups {
         group.notified = notifications.of_group(&group.name);
@@ -323,7 +361,8 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     let tracking = tracking::read(&statements, &scripts, &routers, &groups, findings);
     let notify = Arc::new(notifications.plan);
     let urgency = Arc::new(urgency::read(&statements, &mut Reader::new(findings)));
-    Plan { globals: planned_globals(&config.globals), routers, groups, tracking, lvs, notify, urgency }
+    let globals = planned_globals(&config.globals, &statements, findings);
+    Plan { globals, routers, groups, tracking, lvs, notify, urgency }
 }
 
 /// What instances may not share.
@@ -390,14 +429,32 @@ fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) ->
         notified: None,
         peers,
         hmac: None,
+        router_advertisements: None,
     }
 }
 
-fn planned_globals(read: &Globals<'_>) -> PlannedGlobals {
+fn planned_globals(read: &Globals<'_>, statements: &[Statement<'_>], findings: &mut Findings) -> PlannedGlobals {
+    let mut local_igmp = true;
+    let mut vmac_addr_prefix = None;
+    for statement in statements.iter().filter(|statement| statement.keyword.text == "global_defs") {
+        local_igmp &= !says(statement, "disable_local_igmp", findings);
+        let mut body = statement.body;
+        while let Some(entry) = body.as_mut().and_then(|body| body.next(&mut |_| {})) {
+            if entry.keyword.text == "vmac_addr_prefix" {
+                // `PREFIX6.255.` and the number of an interface have to be the name of one.
+                let parse = |text| value::interface(text).filter(|prefix| prefix.len() <= 8);
+                let mut reader = Reader::new(findings);
+                vmac_addr_prefix =
+                    reader.defaulted(&entry, "1 to 8 characters", Used::Nothing, parse).or(vmac_addr_prefix);
+            }
+        }
+    }
     PlannedGlobals {
+        local_igmp,
         router_id: read.router_id.map(str::to_owned),
         startup_delay: read.startup_delay,
         default_interface: read.default_interface.to_owned(),
         vmac_prefix: read.vmac_prefix.to_owned(),
+        vmac_addr_prefix: vmac_addr_prefix.unwrap_or(read.vmac_prefix).to_owned(),
     }
 }

@@ -32,6 +32,18 @@ pub fn write(key: &str, value: &str) -> io::Result<()> {
     fs::write(path(key)?, value).map_err(|error| named(key, &error))
 }
 
+/// The names that there are in a directory of settings such as `net/ipv4/conf`.
+///
+/// # Errors
+///
+/// Of the system, with the name of the directory.
+pub fn list(directory: &str) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(path(directory)?).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned())).collect()
+    });
+    names.map_err(|error| named(directory, &error))
+}
+
 fn path(key: &str) -> io::Result<PathBuf> {
     // Names of interfaces are part of keys; none of them may lead elsewhere, or off the line of the file.
     let harmless = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(char::is_whitespace);
@@ -111,16 +123,15 @@ impl Changes {
         write(key, value)
     }
 
-    /// Puts back the settings whose keys begin with one of `prefixes`, as far as they still exist.
+    /// Puts back the settings that `undone` says of, by their keys, as far as they still exist.
     ///
     /// # Errors
     ///
     /// The first of the system's; the others are put back nevertheless.
-    pub fn restore(&mut self, prefixes: &[String]) -> io::Result<()> {
+    pub fn restore(&mut self, undone: impl Fn(&str) -> bool) -> io::Result<()> {
         let mut result = Ok(());
-        let (undo, keep): (BTreeMap<_, _>, _) = std::mem::take(&mut self.settings)
-            .into_iter()
-            .partition(|(key, _)| prefixes.iter().any(|prefix| key.starts_with(prefix.as_str())));
+        let (undo, keep): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.settings).into_iter().partition(|(key, _)| undone(key));
         self.settings = keep;
         for (key, value) in undo {
             match write(&key, &value) {
@@ -129,11 +140,6 @@ impl Changes {
             }
         }
         result.and(self.save())
-    }
-
-    /// The names of the interfaces whose settings are changed.
-    pub fn interfaces(&self) -> BTreeSet<String> {
-        self.settings.keys().filter_map(|key| key.split('/').nth(3)).map(Into::into).collect()
     }
 
     /// Notes that we made a link, or are about to.
@@ -237,7 +243,7 @@ mod tests {
         fs::write(&file, b"link vrrp.1\nlink\naddress lo 192.0.2.1\naddress lo x\nsetting net/ipv4/conf/eth0/arp_ignore 0\n\xff\xfe\nsetting x").unwrap();
         let mut changes = Changes::open(&file).unwrap();
         assert_eq!(changes.links().iter().collect::<Vec<_>>(), ["vrrp.1"]);
-        assert_eq!(changes.interfaces().into_iter().collect::<Vec<_>>(), ["eth0"]);
+        assert_eq!(changes.settings.keys().collect::<Vec<_>>(), ["net/ipv4/conf/eth0/arp_ignore"]);
         assert_eq!(changes.addresses().len(), 1);
         changes.remove_address("lo", [192, 0, 2, 1].into()).unwrap();
         changes.add_link("vrrp.2").unwrap();

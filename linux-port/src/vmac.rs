@@ -21,6 +21,11 @@ use crate::sysctl::{self, Changes};
 
 const MODE: MacVlanMode = MacVlanMode::Vepa;
 
+const REDIRECTS: &str = "send_redirects";
+
+/// Whether groups of the link (224.0.0.0/24) are reported at all.
+const LOCAL_IGMP: &str = "net/ipv4/igmp_link_local_mcast_reports";
+
 /// A virtual MAC address on an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vmac {
@@ -79,6 +84,8 @@ pub struct Vmacs {
     unnoted: Option<io::Error>,
     /// As often as they are needed.
     held: Vec<Vmac>,
+    /// No group of the link is reported (`disable_local_igmp`).
+    silent: bool,
 }
 
 impl Vmacs {
@@ -93,7 +100,7 @@ impl Vmacs {
             Ok(changes) => (changes, None),
             Err(error) => (Changes::unnoted(), Some(error)),
         };
-        Ok(Self { client: Client::open()?, changes, unnoted, held: Vec::new() })
+        Ok(Self { client: Client::open()?, changes, unnoted, held: Vec::new(), silent: false })
     }
 
     /// The macvlan `name` with this MAC address on top of the interface `parent`, made or taken over, up, and
@@ -161,13 +168,9 @@ impl Vmacs {
         if self.held.iter().any(|held| held.index == vmac.index) {
             return Ok(());
         }
-        let mut result = self.delete(&vmac.name);
-        // Its own settings went with it, unless it stays.
-        result = result.and(self.changes.restore(&settings_of(&vmac.name)));
-        if !self.held.iter().any(|held| held.parent == vmac.parent) {
-            result = result.and(self.changes.restore(&settings_of(&vmac.parent)));
-        }
-        result
+        // Its own settings go with it, unless it stays.
+        let result = self.delete(&vmac.name);
+        result.and(self.restore())
     }
 
     /// Undoes what an earlier run has left and this one does not hold: call it when every virtual MAC address
@@ -183,12 +186,22 @@ impl Vmacs {
                 result = result.and(self.delete(&name));
             }
         }
-        for name in self.changes.interfaces() {
-            if !self.held.iter().any(|held| held.name == name || held.parent == name) {
-                result = result.and(self.changes.restore(&settings_of(&name)));
-            }
-        }
-        result
+        result.and(self.restore())
+    }
+
+    /// Has the kernel report groups of the link to switches, or not (`disable_local_igmp`).
+    ///
+    /// # Errors
+    ///
+    /// Of the system: `NotFound` before kernel 4.3.
+    pub fn report_local_groups(&mut self, report: bool) -> io::Result<()> {
+        self.silent = !report;
+        if self.silent { self.changes.set(LOCAL_IGMP, "0") } else { self.restore() }
+    }
+
+    /// Whether groups of the link are not reported.
+    pub fn is_silent(&self) -> bool {
+        self.silent
     }
 
     /// Whether there are none.
@@ -203,7 +216,23 @@ impl Vmacs {
     /// The first of the system's; as much as possible is undone nevertheless.
     pub fn close(&mut self) -> io::Result<()> {
         self.held.clear();
+        self.silent = false;
         self.clean()
+    }
+
+    /// Puts back the settings that are not needed any more.
+    fn restore(&mut self) -> io::Result<()> {
+        let Self { changes, held, silent, .. } = self;
+        changes.restore(|key| {
+            if key == LOCAL_IGMP {
+                return !*silent;
+            }
+            if key.ends_with(REDIRECTS) {
+                return held.is_empty();
+            }
+            let of = |interface: &str| key.starts_with(&v4(interface, "")) || key.starts_with(&v6(interface, ""));
+            !held.iter().any(|held| of(&held.name) || of(&held.parent))
+        })
     }
 
     fn create(&mut self, name: &str, parent: &Link, mac: MacAddr) -> io::Result<u32> {
@@ -232,6 +261,7 @@ impl Vmacs {
 
     fn configure(&mut self, vmac: &Vmac) -> io::Result<()> {
         let Vmac { name, parent, .. } = vmac;
+        self.free_redirects(name)?;
         let changes = &mut self.changes;
         // Only the macvlan answers for its addresses, and only for its own ...
         at_least(changes, &v4(parent, "arp_ignore"), 1)?;
@@ -250,6 +280,9 @@ impl Vmacs {
         let strict = sysctl::read(&v4("all", "rp_filter"))? == "1";
         set(&v4(name, "rp_filter"), if strict { "2" } else { "0" })?;
         set(&v4(name, "accept_local"), "1")?;
+        // The kernel's redirects do not come from the address that their reader has sent to, as they must (RFC 9568
+        // section 8.1.1), and in IPv6 they do.
+        set(&v4(name, REDIRECTS), "0")?;
         // Removing one address of a subnet must not take the others with it.
         set(&v4(name, "promote_secondaries"), "1")?;
         if !vmac.taken_over {
@@ -267,6 +300,26 @@ impl Vmacs {
         set(&v6(name, "accept_dad"), "0")?;
         set(&v6(name, "router_solicitations"), "0")?;
         if vmac.taken_over && vmac.ipv6 { Ok(()) } else { set(&v6(name, "disable_ipv6"), "1") }
+    }
+
+    /// Makes every interface send redirects by its own setting: `all` turns them on everywhere, and so none could be
+    /// without. The others, and those that are still to come, go on as they were.
+    fn free_redirects(&mut self, name: &str) -> io::Result<()> {
+        let all = v4("all", REDIRECTS);
+        if sysctl::read(&all)? == "0" {
+            return Ok(());
+        }
+        for other in sysctl::list("net/ipv4/conf")? {
+            if other == "all" || other == *name || self.changes.links().contains(&other) {
+                continue;
+            }
+            match self.changes.set(&v4(&other, REDIRECTS), "1") {
+                // It is gone meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => outcome?,
+            }
+        }
+        self.changes.set(&all, "0")
     }
 }
 
@@ -290,9 +343,4 @@ fn v4(interface: &str, name: &str) -> String {
 
 fn v6(interface: &str, name: &str) -> String {
     format!("net/ipv6/conf/{interface}/{name}")
-}
-
-/// The beginnings of the keys of an interface's settings.
-fn settings_of(interface: &str) -> [String; 2] {
-    [v4(interface, ""), v6(interface, "")]
 }

@@ -358,6 +358,76 @@ fn rfc9568_6_4_2_frames_for_the_virtual_mac_are_forwarded_only_while_active() {
 }
 
 #[test]
+fn rfc9568_8_1_1_no_redirect_comes_from_the_virtual_link() {
+    on_a_lan("redirect", |mut lan| {
+        sysctl::write("net/ipv4/conf/all/forwarding", "1").unwrap();
+        sysctl::write("net/ipv4/conf/theirs/forwarding", "0").unwrap();
+        let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
+        let mac = virtual_mac(Family::V4);
+        let vmac = vmacs.ensure("vrrp.51", lan.ours, mac, false).unwrap();
+        vmac.prepare().unwrap();
+        vmac.unmute().unwrap();
+        // Only the virtual link has the network, so that what comes from there goes back to there.
+        lan.client.add_address(&AddressSpec::new(vmac.index, Ipv4Addr::new(10, 7, 0, 100).into(), 24)).unwrap();
+        // A packet from one host of the network to another, by way of the router. Whoever is told of the shorter way is
+        // asked for its MAC address before.
+        let redirected = |from: u8| {
+            let [source, destination] = [from, from + 100].map(|host| Ipv4Addr::new(10, 7, 0, host));
+            let mut frame = [0; 64];
+            let to = Some(mac);
+            let length =
+                ip::emit_frame(CLIENT_MAC, to, source.into(), destination.into(), &mut frame, |_| Ok(8)).unwrap();
+            lan.say(&frame[..length]);
+            let asked: Vec<_> = lan
+                .said()
+                .iter()
+                .filter(|frame| frame[12..14] == [0x08, 0x06])
+                .map(|frame| <[u8; 4]>::try_from(&frame[38..42]).unwrap())
+                .collect();
+            assert!(asked.contains(&destination.octets()), "it is forwarded");
+            asked.contains(&source.octets())
+        };
+        assert!(!redirected(50));
+        // The test can fail: so it is where nobody sees to it.
+        sysctl::write("net/ipv4/conf/vrrp.51/send_redirects", "1").unwrap();
+        assert!(redirected(51));
+        vmacs.close().unwrap();
+    });
+}
+
+#[test]
+fn redirects_of_other_interfaces_go_on_as_they_were() {
+    on_a_lan("others-redirect", |mut lan| {
+        let names = ["all", "default", "ours", "theirs"];
+        let all = || names.map(|name| sysctl::read(&format!("net/ipv4/conf/{name}/send_redirects")).unwrap());
+        for (before, during) in [
+            (["1", "1", "1", "1"], ["0", "1", "1", "1"]),
+            (["1", "0", "1", "0"], ["0", "1", "1", "1"]),
+            (["0", "0", "1", "0"], ["0", "0", "1", "0"]),
+        ] {
+            for (name, value) in names.iter().zip(before) {
+                sysctl::write(&format!("net/ipv4/conf/{name}/send_redirects"), value).unwrap();
+            }
+            let mut killed = Vmacs::open(&lan.notes()).unwrap();
+            killed.ensure("vrrp.51", lan.ours, virtual_mac(Family::V4), false).unwrap();
+            drop(killed);
+            let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
+            let first = vmacs.ensure("vrrp.51", lan.ours, virtual_mac(Family::V4), false).unwrap();
+            let second = vmacs.ensure("vrrp.52", lan.ours, virtual_mac(Family::V6), false).unwrap();
+            vmacs.clean().unwrap();
+            assert_eq!(all(), during);
+            vmacs.remove(&first).unwrap();
+            assert_eq!(all(), during);
+            assert_eq!(sysctl::read("net/ipv4/conf/vrrp.52/send_redirects").unwrap(), "0");
+            vmacs.remove(&second).unwrap();
+            assert_eq!(all(), before);
+            assert_eq!(fs::read_dir(&lan.directory).unwrap().count(), 0, "no notes are left");
+        }
+        assert_eq!(lan.client.link("vrrp.51").unwrap(), None);
+    });
+}
+
+#[test]
 fn an_active_hears_another_active_with_the_same_mac_address() {
     on_a_lan("hear", |mut lan| {
         let mut vmacs = Vmacs::open(&lan.notes()).unwrap();
@@ -417,7 +487,15 @@ fn muting_is_quick_and_nothing_waits_for_a_grace_period() {
 
 /// Everything that a virtual MAC address could change outside its macvlan.
 fn settings() -> Vec<String> {
-    let keys = ["ours/arp_ignore", "ours/arp_announce", "ours/rp_filter", "ours/forwarding", "all/rp_filter"];
+    let keys = [
+        "ours/arp_ignore",
+        "ours/arp_announce",
+        "ours/rp_filter",
+        "ours/forwarding",
+        "ours/send_redirects",
+        "all/rp_filter",
+        "all/send_redirects",
+    ];
     keys.iter().map(|key| sysctl::read(&format!("net/ipv4/conf/{key}")).unwrap()).collect()
 }
 

@@ -13,7 +13,7 @@ use steadfast_core::types::{Family, Version, Vrid};
 use steadfast_core::wire::advertisement::Authentication;
 
 use super::lease;
-use super::links::Prepared;
+use super::links::{Links, Prepared};
 use super::local::{Local, place, spec};
 use super::port::LinuxPort;
 use super::{Daemon, Name};
@@ -22,7 +22,6 @@ use crate::lvs::plan::LvsPlan;
 use crate::netlink::Address;
 use crate::plan::tracking::{Bearing, TrackingPlan};
 use crate::plan::{Plan, PlannedRouter, PlannedVirtualMac};
-use crate::vmac::Vmac;
 
 /// What makes a Virtual Router the same one before and after a reload.
 #[derive(PartialEq, Eq, Hash)]
@@ -32,6 +31,7 @@ struct Identity {
     vrid: Vrid,
     version: Version,
     virtual_mac: Option<PlannedVirtualMac>,
+    other_virtual_macs: Vec<(String, Family)>,
 }
 
 fn identity(planned: &PlannedRouter) -> Identity {
@@ -41,6 +41,7 @@ fn identity(planned: &PlannedRouter) -> Identity {
         vrid: planned.settings.vrid,
         version: planned.settings.version,
         virtual_mac: planned.virtual_mac.clone(),
+        other_virtual_macs: planned.other_virtual_macs().into_iter().map(|(name, of)| (name.to_owned(), of)).collect(),
     }
 }
 
@@ -59,8 +60,8 @@ impl Daemon {
             }
         }
         if let Err(error) = self.learn(now, &routers, &tracking) {
-            for (router, link) in routers.iter().zip(links) {
-                self.give_back(&Name::from(&*router.name), link.and_then(Result::ok));
+            for (router, links) in routers.iter().zip(links) {
+                self.give_back(&Name::from(&*router.name), links.unwrap_or_default());
             }
             return Err(error);
         }
@@ -82,12 +83,12 @@ impl Daemon {
         self.know_trackers(now, &tracking);
         let mut order = Vec::with_capacity(planned.len());
         let mut kept = HashSet::new();
-        for ((old, router), link) in planned {
+        for ((old, router), links) in planned {
             let name = Name::from(&*router.name);
             match old {
                 Some(id) => {
-                    // It has its interface, if it wants one.
-                    self.give_back(&name, link.and_then(Result::ok));
+                    // It has its interfaces, if it wants some.
+                    self.give_back(&name, links.unwrap_or_default());
                     if let Err(problem) = self.change(now, id, router) {
                         error!("{name}: {problem}; it stays as it was");
                     }
@@ -96,9 +97,9 @@ impl Daemon {
                 }
                 None => {
                     let bearings = tracking.bearings.get(&*name).map_or(&[][..], Vec::as_slice);
-                    let added = link.transpose().and_then(|link| {
-                        self.add(now, router, link.clone(), &there, bearings)
-                            .inspect_err(|_| self.give_back(&name, link))
+                    let added = links.and_then(|links| {
+                        self.add(now, router, links.clone(), &there, bearings)
+                            .inspect_err(|_| self.give_back(&name, links))
                     });
                     match added {
                         Ok(id) => {
@@ -212,7 +213,7 @@ impl Daemon {
         &mut self,
         now: Instant,
         router: Arc<PlannedRouter>,
-        virtual_link: Option<Vmac>,
+        links: Links,
         there: &[Address],
         bearings: &[Bearing],
     ) -> Result<RouterId, String> {
@@ -226,7 +227,7 @@ impl Daemon {
             .all_addresses()
             .filter(|_| !router.settings.priority.is_owner())
             .filter_map(|planned| {
-                let place = place(&router, &self.port.interfaces, at, virtual_link.as_ref(), planned)?;
+                let place = place(&router, &self.port.interfaces, at, &links, planned)?;
                 Some(spec(planned, place.on))
             })
             .filter(|spec| there.iter().any(|known| known.interface == spec.interface && known.ip == spec.ip))
@@ -250,15 +251,7 @@ impl Daemon {
         }
         let id = added.map_err(|error| describe(error).to_owned())?;
         let name = Arc::from(&*router.name);
-        self.port.enter(Local {
-            id,
-            plan: router,
-            name,
-            interface: at,
-            virtual_link,
-            put: leftovers,
-            found: Vec::new(),
-        });
+        self.port.enter(Local { id, plan: router, name, interface: at, links, put: leftovers, found: Vec::new() });
         Ok(id)
     }
 
@@ -277,6 +270,9 @@ impl Daemon {
         self.port.replan(id, router);
         if options_changed {
             self.agent.reacquire(id);
+        }
+        if self.agent.view(id).is_some_and(|view| view.state == State::Active && view.holds) {
+            self.port.advertise_router_anew(id);
         }
         Ok(())
     }
@@ -297,13 +293,13 @@ impl Daemon {
     /// Clears away what retired routers leave.
     pub(super) fn bury(&mut self) {
         for local in std::mem::take(&mut self.port.retired) {
-            self.give_back(&local.name, local.virtual_link);
+            self.give_back(&local.name, local.links);
         }
     }
 
-    fn give_back(&self, router: &Name, link: Option<Vmac>) {
-        if let Some(link) = link {
-            self.links.remove(Arc::clone(router), link);
+    fn give_back(&self, router: &Name, links: Links) {
+        if links.iter().next().is_some() {
+            self.links.remove(Arc::clone(router), links);
         }
     }
 }

@@ -20,7 +20,7 @@ use super::reload::Finished;
 use crate::accept::Unaccepted;
 use crate::guard;
 use crate::netlink::{Address, Client};
-use crate::plan::{Plan, PlannedAddress, PlannedRouter};
+use crate::plan::{Plan, PlannedAddress, PlannedGlobals, PlannedRouter};
 use crate::sys::event::EventFd;
 use crate::sysctl;
 use crate::vmac::{Vmac, Vmacs};
@@ -33,16 +33,38 @@ const HANDOVER: std::time::Duration = std::time::Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    /// The virtual MAC interface of each router of the plan, if it wants one, or why there is none. Each is
-    /// given back by [`VirtualLinks::remove`], also where a router had it before.
-    pub(super) links: Vec<Option<Result<Vmac, String>>>,
+    /// The virtual MAC interfaces of each router of the plan, or why they are not there. They are given back by
+    /// [`VirtualLinks::remove`], also where a router had them before.
+    pub(super) links: Vec<Result<Links, String>>,
     /// The addresses on all interfaces, after that.
     pub(super) there: Vec<Address>,
 }
 
+/// The virtual MAC interfaces of one Virtual Router.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Links {
+    /// On its own interface, for its own family: `use_vmac`.
+    pub(super) own: Option<Vmac>,
+    /// Of an interface and a family: `use_vmac_addr`.
+    others: Vec<(String, Family, Vmac)>,
+}
+
+impl Links {
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Vmac> {
+        self.own.iter().chain(self.others.iter().map(|(.., link)| link))
+    }
+
+    /// The one for addresses of a family that belong to an interface, which is not the router's own with its own family.
+    pub(super) fn other(&self, interface: &str, family: Family) -> Option<&Vmac> {
+        let fits = |(name, of, _): &&(String, Family, Vmac)| name == interface && *of == family;
+        self.others.iter().find(fits).map(|(.., link)| link)
+    }
+}
+
 enum Job {
     Prepare(Box<(Plan, Finished)>),
-    Remove(Name, Vmac),
+    Remove(Name, Links),
     Close,
 }
 
@@ -88,9 +110,11 @@ impl VirtualLinks {
                         }
                         raise.raise();
                     }
-                    Job::Remove(name, link) => {
-                        if let Err(error) = vmacs.remove(&link) {
-                            warn!("{name}: {} cannot be removed: {error}", link.name);
+                    Job::Remove(name, links) => {
+                        for link in links.iter() {
+                            if let Err(error) = vmacs.remove(link) {
+                                warn!("{name}: {} cannot be removed: {error}", link.name);
+                            }
                         }
                     }
                     Job::Close => return close(&mut vmacs, &mut unaccepted),
@@ -111,9 +135,9 @@ impl VirtualLinks {
         self.prepared.try_recv().ok()
     }
 
-    /// Gives back an interface that `router` needs no longer; never waits.
-    pub(super) fn remove(&self, router: Name, link: Vmac) {
-        self.give(Job::Remove(router, link));
+    /// Gives back interfaces that `router` needs no longer; never waits.
+    pub(super) fn remove(&self, router: Name, links: Links) {
+        self.give(Job::Remove(router, links));
     }
 
     /// Leaves the machine as it was. Waits for the kernel.
@@ -166,17 +190,23 @@ fn prepare(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, mut plan: Plan) -> io
     if let Err(error) = unaccepted.set(&unaccepted_by(&plan, ipv6)) {
         warn!("no_accept: packets to virtual addresses are accepted: {error}");
     }
-    let prefix = &plan.globals.vmac_prefix;
-    let link = |router: &Arc<PlannedRouter>| match router.settings.family {
-        Family::V6 if !ipv6 => Some(Err("this kernel has no IPv6".to_owned())),
-        _ => link(&mut client, vmacs, router, prefix),
+    if (!plan.globals.local_igmp || vmacs.is_silent())
+        && let Err(error) = vmacs.report_local_groups(plan.globals.local_igmp)
+    {
+        warn!("disable_local_igmp: {error}");
+    }
+    let made = |router: &Arc<PlannedRouter>| match router.settings.family {
+        Family::V6 if !ipv6 => Err("this kernel has no IPv6".to_owned()),
+        _ => links(&mut client, vmacs, router, &plan.globals),
     };
-    let links: Vec<_> = plan.routers.iter().map(link).collect();
+    let links: Vec<_> = plan.routers.iter().map(made).collect();
     match client.addresses() {
         Ok(there) => Ok(Prepared { plan, links, there }),
         Err(error) => {
-            for link in links.into_iter().flatten().flatten() {
-                vmacs.remove(&link)?;
+            for links in links.into_iter().flatten() {
+                for link in links.iter() {
+                    vmacs.remove(link)?;
+                }
             }
             Err(error)
         }
@@ -212,20 +242,53 @@ fn unaccepted_by(plan: &Plan, ipv6: bool) -> BTreeSet<IpAddr> {
     &of(&others) - &of(&accepting)
 }
 
-/// The macvlan of a Virtual Router with `use_vmac`.
-fn link(client: &mut Client, vmacs: &mut Vmacs, router: &PlannedRouter, prefix: &str) -> Option<Result<Vmac, String>> {
-    let planned = router.virtual_mac.as_ref()?;
+/// The macvlans of a Virtual Router with `use_vmac` or `use_vmac_addr`: all, or why not.
+fn links(
+    client: &mut Client,
+    vmacs: &mut Vmacs,
+    router: &PlannedRouter,
+    globals: &PlannedGlobals,
+) -> Result<Links, String> {
+    let mut links = Links::default();
+    let all = add_links(client, vmacs, router, globals, &mut links);
+    if all.is_err() {
+        for link in links.iter() {
+            if let Err(error) = vmacs.remove(link) {
+                warn!("{}: {} cannot be removed: {error}", router.name, link.name);
+            }
+        }
+    }
+    all.map(|()| links)
+}
+
+fn add_links(
+    client: &mut Client,
+    vmacs: &mut Vmacs,
+    router: &PlannedRouter,
+    globals: &PlannedGlobals,
+    links: &mut Links,
+) -> Result<(), String> {
     let protocol = &router.settings;
-    let name = planned.name.clone().unwrap_or_else(|| match protocol.family {
-        Family::V4 => format!("{prefix}.{}", protocol.vrid),
-        Family::V6 => format!("{prefix}6.{}", protocol.vrid),
-    });
-    let parent = match client.link(&router.interface) {
-        Ok(Some(parent)) => parent.index,
-        Ok(None) => return Some(Err(format!("use_vmac: {} does not exist", router.interface))),
-        Err(error) => return Some(Err(format!("use_vmac: {}: {error}", router.interface))),
+    let mut parent = |name: &str| match client.link(name) {
+        Ok(Some(parent)) => Ok(parent.index),
+        Ok(None) => Err(format!("use_vmac: {name} does not exist")),
+        Err(error) => Err(format!("use_vmac: {name}: {error}")),
     };
-    let ipv6 = router.all_addresses().any(|address| address.address.is_ipv6());
-    let made = vmacs.ensure(&name, parent, virtual_mac(router), ipv6);
-    Some(made.map_err(|error| format!("use_vmac: {name}: {error}")))
+    let six = |family| if family == Family::V6 { "6" } else { "" };
+    if let Some(planned) = &router.virtual_mac {
+        let name = planned.name.clone();
+        let name = name.unwrap_or_else(|| format!("{}{}.{}", globals.vmac_prefix, six(protocol.family), protocol.vrid));
+        let ipv6 = router.all_addresses().any(|address| address.address.is_ipv6());
+        let made = vmacs.ensure(&name, parent(&router.interface)?, virtual_mac(router), ipv6);
+        links.own = Some(made.map_err(|error| format!("use_vmac: {name}: {error}"))?);
+    }
+    for (interface, family) in router.other_virtual_macs() {
+        let parent = parent(interface)?;
+        // By the interface's number: two may each have a router of this VRID.
+        let name = format!("{}{}.{}.{parent}", globals.vmac_addr_prefix, six(family), protocol.vrid);
+        let made = vmacs.ensure(&name, parent, protocol.vrid.virtual_mac(family), family == Family::V6);
+        let made = made.map_err(|error| format!("use_vmac_addr: {name}: {error}"))?;
+        links.others.push((interface.to_owned(), family, made));
+    }
+    Ok(())
 }

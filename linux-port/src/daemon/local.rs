@@ -12,6 +12,7 @@ use steadfast_core::types::{Family, MacAddr};
 
 use super::interfaces::Interfaces;
 use super::lease::{self, Leases};
+use super::links::Links;
 use crate::netlink::{AddressChanger, AddressFlags, AddressSpec, Change};
 use crate::plan::{PlannedAddress, PlannedRouter};
 use crate::vmac::Vmac;
@@ -24,8 +25,8 @@ pub(super) struct Local {
     pub(super) name: Arc<str>,
     /// Its interface, by number in [`Interfaces`].
     pub(super) interface: usize,
-    /// The interface of its own that `use_vmac` gives it.
-    pub(super) virtual_link: Option<Vmac>,
+    /// The interfaces of its own that `use_vmac` and `use_vmac_addr` give it.
+    pub(super) links: Links,
     /// The addresses that are on and ours: put on by us, or found as a predecessor's.
     pub(super) put: Vec<AddressSpec>,
     /// Those of them that the host had already, put there by somebody else: they are not leased.
@@ -79,13 +80,13 @@ pub(super) struct NoInterface;
 impl Local {
     /// Where an address of this router lies; `None` while an interface that it needs is not there.
     pub(super) fn place(&self, interfaces: &Interfaces, address: &PlannedAddress) -> Option<Place> {
-        place(&self.plan, interfaces, self.interface, self.virtual_link.as_ref(), address)
+        place(&self.plan, interfaces, self.interface, &self.links, address)
     }
 
     /// The MAC address that Advertisements come from, if it is not the interface's own.
     pub(super) fn advertises_from(&self) -> Option<MacAddr> {
         let from_base = self.plan.virtual_mac.as_ref().is_some_and(|planned| planned.transmit_from_base);
-        self.virtual_link.as_ref().filter(|_| !from_base).map(|_| virtual_mac(&self.plan))
+        self.links.own.as_ref().filter(|_| !from_base).map(|_| virtual_mac(&self.plan))
     }
 
     /// Begins to put exactly the planned addresses on. An address that is there and not ours, the owner's own,
@@ -120,12 +121,12 @@ impl Local {
         }
         let kept = self.kept_until_removed(now, leases, &gone);
         leases.forget(self.id.index());
-        let prepared = self.virtual_link.as_ref().map_or(Ok(()), Vmac::prepare);
+        let prepared = self.links.iter().try_for_each(Vmac::prepare);
         let removed = kept.iter().map(Change::Add).chain(gone.iter().map(Change::Remove));
         changer.submit(tag, removed.chain(self.put.iter().map(Change::Add)));
         leases.hold(now, self.id.index(), &self.plan.settings, &self.put);
         // The kernel has carried the changes out by now.
-        if let Err(error) = prepared.and(self.virtual_link.as_ref().map_or(Ok(()), Vmac::unmute)) {
+        if let Err(error) = prepared.and(self.links.iter().try_for_each(Vmac::unmute)) {
             warn!("{}: the virtual MAC address stays silent: {error}", self.name);
         }
         Ok(())
@@ -143,8 +144,10 @@ impl Local {
         self.put.retain(|spec| holders.leave(self.id, spec));
         let kept = self.kept_until_removed(now, leases, &self.put);
         leases.forget(self.id.index());
-        if let Some(Err(error)) = self.virtual_link.as_ref().map(Vmac::mute) {
-            warn!("{}: the virtual MAC address is not silent: {error}", self.name);
+        for link in self.links.iter() {
+            if let Err(error) = link.mute() {
+                warn!("{}: the virtual MAC address is not silent: {error}", self.name);
+            }
         }
         changer.submit(tag, kept.iter().map(Change::Add).chain(self.put.iter().map(Change::Remove)));
         self.put.clear();
@@ -158,9 +161,8 @@ impl Local {
             return Vec::new();
         }
         // A muted virtual MAC interface has neither addresses nor routes of IPv6.
-        let muted = self.virtual_link.as_ref().map(|link| link.index);
-        let leased =
-            |spec: &&AddressSpec| spec.valid_lft.is_some() && spec.ip.is_ipv6() && Some(spec.interface) != muted;
+        let muted = |index: u32| self.links.iter().any(|link| link.index == index);
+        let leased = |spec: &&AddressSpec| spec.valid_lft.is_some() && spec.ip.is_ipv6() && !muted(spec.interface);
         gone.iter().filter(leased).map(|spec| AddressSpec { valid_lft: None, ..spec.clone() }).collect()
     }
 
@@ -198,22 +200,26 @@ pub(super) fn place(
     plan: &PlannedRouter,
     interfaces: &Interfaces,
     interface: usize,
-    virtual_link: Option<&Vmac>,
+    links: &Links,
     address: &PlannedAddress,
 ) -> Option<Place> {
-    let base = interfaces.get(interface)?;
-    let index = base.index?;
-    match &address.device {
-        Some(device) if **device != *base.name => {
-            let other = interfaces.get(interfaces.at(device)?)?;
-            Some(Place { on: other.index?, from: other.index?, mac: other.mac? })
-        }
-        // An excluded address of the other family stays on the interface below, as with keepalived.
-        _ => match virtual_link.filter(|_| Family::of(&address.address) == plan.settings.family) {
-            Some(link) => Some(Place { on: link.index, from: index, mac: virtual_mac(plan) }),
-            None => Some(Place { on: index, from: index, mac: base.mac? }),
-        },
-    }
+    let below = match &address.device {
+        Some(device) => interfaces.get(interfaces.at(device)?)?,
+        None => interfaces.get(interface)?,
+    };
+    let from = below.index?;
+    let family = Family::of(&address.address);
+    let is_own = *below.name == *plan.interface && family == plan.settings.family;
+    let link = match &links.own {
+        Some(link) if is_own => Some((link, virtual_mac(plan))),
+        _ if is_own || !address.use_vmac => None,
+        _ => links.other(&below.name, family).map(|link| (link, plan.settings.vrid.virtual_mac(family))),
+    };
+    // An excluded address of the other family stays on the interface below, as with keepalived, unless it says otherwise.
+    Some(match link {
+        Some((link, mac)) => Place { on: link.index, from, mac },
+        None => Place { on: from, from, mac: below.mac? },
+    })
 }
 
 /// The MAC address that `use_vmac` gives a router.

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use log::{debug, error};
-use steadfast_core::agent::{Agent, Event, EventKind, Generation, InterfaceId, Refused, RouterId, State};
+use steadfast_core::agent::{Agent, Event, EventKind, Generation, InterfaceId, Reason, Refused, RouterId, State};
 use steadfast_core::port::Port;
-use steadfast_core::time::Instant;
+use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, MacAddr, Priority};
 use steadfast_core::wire::advertisement::Form;
 use steadfast_core::wire::{Envelope, Full, arp, ip, ndisc};
@@ -23,6 +23,7 @@ use super::notify::Notices;
 use super::record::Record;
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
+use crate::radv::{Advertiser, Service};
 use crate::socket::{AdvertSender, FrameSender, Sent};
 use crate::storage::Heap;
 
@@ -40,6 +41,7 @@ pub(super) struct LinuxPort {
     pub(super) guards: Guards,
     pub(super) balancing: Balancing,
     pub(super) notices: Notices,
+    pub(super) advertiser: Advertiser,
     /// Routers that the core has forgotten since the loop last looked.
     pub(super) retired: Vec<Local>,
     advertisements_v4: Option<AdvertSender>,
@@ -67,6 +69,7 @@ impl LinuxPort {
             guards: Guards::default(),
             balancing: Balancing::default(),
             notices: Notices::default(),
+            advertiser: Advertiser::default(),
             retired: Vec::new(),
             advertisements_v4: Some(AdvertSender::open(Family::V4)?),
             advertisements_v6: AdvertSender::open(Family::V6).ok(),
@@ -235,6 +238,45 @@ impl LinuxPort {
     }
 }
 
+/// Router Advertisements, of those that want them.
+impl LinuxPort {
+    /// A router is Active, and its addresses are on.
+    pub(super) fn advertise_router(&mut self, router: RouterId) {
+        let Some(local) = self.locals.get(router.index()).and_then(Option::as_ref) else { return };
+        let Some(what) = &local.plan.router_advertisements else { return };
+        let Some(first) = local.plan.addresses.first() else { return };
+        if let (IpAddr::V6(source), Some(place)) = (first.address, local.place(&self.interfaces, first)) {
+            let service = Service { interface: place.from, mac: place.mac, source, what: Arc::clone(what) };
+            self.advertiser.serve(router.index(), service);
+        }
+    }
+
+    /// An Active may have been configured anew.
+    pub(super) fn advertise_router_anew(&mut self, router: RouterId) {
+        if self.local(router).is_some_and(|local| local.plan.router_advertisements.is_some()) {
+            self.advertise_router(router);
+        } else {
+            self.advertiser.end(router.index(), true);
+        }
+    }
+
+    /// A router lets go of its addresses: for good, if it was stopped and has waited for a successor in vain for as long
+    /// as one may need.
+    fn end_advertising(&mut self, agent: &Agent<Heap>, router: RouterId) {
+        let Some(since) = self.advertiser.silent_since(router.index()) else {
+            return self.advertiser.end(router.index(), false);
+        };
+        let is_last = agent.view(router).is_some_and(|view| {
+            let stopped = view
+                .last_transition
+                .is_some_and(|(.., to, reason)| to == State::Initialize && reason == Reason::Shutdown);
+            let succeeded = view.heard.is_some_and(|(at, priority)| at >= since && priority.is_some());
+            stopped && !succeeded && view.settings.interval.duration() <= Duration::from_secs(1)
+        });
+        self.advertiser.end(router.index(), is_last);
+    }
+}
+
 impl Port<Heap> for LinuxPort {
     fn advertise(
         &mut self,
@@ -268,8 +310,9 @@ impl Port<Heap> for LinuxPort {
         }
     }
 
-    fn release(&mut self, _: &Agent<Heap>, router: RouterId, generation: Generation) {
+    fn release(&mut self, agent: &Agent<Heap>, router: RouterId, generation: Generation) {
         self.flush_advertisements();
+        self.end_advertising(agent, router);
         let Self { locals, holders, leases, changer, now, .. } = self;
         if let Some(local) = locals.get_mut(router.index()).and_then(Option::as_mut) {
             local.release(*now, holders, leases, changer, (router, generation));
@@ -279,6 +322,9 @@ impl Port<Heap> for LinuxPort {
     fn announce(&mut self, _: &Agent<Heap>, router: RouterId, address: IpAddr) {
         if self.put_announcement(router, address).is_none_or(|result| result.is_err()) {
             debug!("{address} could not be announced: its interface is gone");
+        }
+        if address.is_ipv6() {
+            self.advertise_router(router);
         }
     }
 
@@ -290,6 +336,7 @@ impl Port<Heap> for LinuxPort {
             self.balancing.router(&local.name, to == State::Active);
             if from == State::Active {
                 self.record.ended(event.router.index());
+                self.advertiser.silence(event.at, event.router.index());
             }
         }
         self.journal.event(event.at, event.router.index(), &local.name, event.kind);
@@ -300,6 +347,7 @@ impl Port<Heap> for LinuxPort {
         self.leases.forget(router.index());
         self.record.ended(router.index());
         self.guards.forget(router.index());
+        self.advertiser.end(router.index(), false);
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
             self.journal.forget(router.index());
             self.notices.forget(router);

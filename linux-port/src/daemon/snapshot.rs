@@ -54,7 +54,7 @@ pub(super) fn router(
 pub(super) fn dumped(local: &Local, view: &View<'_>, now: Instant, wall: Timestamp) -> DumpedRouter {
     DumpedRouter {
         plan: Arc::clone(&local.plan),
-        virtual_link: local.virtual_link.as_ref().map(|link| link.name.clone()),
+        virtual_link: local.links.own.as_ref().map(|link| link.name.clone()),
         state: view.state,
         broken: view.obstacle.is_some(),
         effective_priority: view.effective_priority,
