@@ -163,6 +163,19 @@ fn a_password_is_eight_bytes_of_version_2() {
 }
 
 #[test]
+fn both_versions_is_version_3_and_the_password_is_that_of_version_2() {
+    let auth = "authentication {\nauth_type PASS\nauth_pass abc\n}";
+    for version in ["", "version 2", "version 3"] {
+        let protocol = router("", &format!("both_versions\n{version}\nadvert_int 0.5\n{auth}")).settings;
+        assert!(protocol.both_versions && protocol.version == Version::V3, "{version}");
+        assert_eq!(protocol.interval.duration(), Duration::from_millis(500));
+        assert_eq!(protocol.authentication, Authentication::Simple(*b"abc\0\0\0\0\0"));
+    }
+    let protocol = router("", "both_versions\nvirtual_ipaddress { fe80::1 }").settings;
+    assert!(!protocol.both_versions && protocol.version == Version::V3);
+}
+
+#[test]
 fn use_vmac_takes_a_name_an_address_both_or_nothing() {
     let mac = |lines: &str| {
         let read = router("", lines).virtual_mac.unwrap();
@@ -172,6 +185,20 @@ fn use_vmac_takes_a_name_an_address_both_or_nothing() {
     assert_eq!(mac("use_vmac vip0\nvmac_xmit_base"), (Some("vip0".into()), None, true));
     assert_eq!(mac("use_vmac 02:00:00:00:00:01"), (None, Some("02:00:00:00:00:01".into()), false));
     assert_eq!(mac("use_vmac vip0 02:00:00:00:00"), (Some("vip0".into()), Some("02:00:00:00:00:07".into()), false));
+}
+
+#[test]
+fn use_vmac_addr_is_for_addresses_elsewhere_and_of_the_other_family() {
+    let excluded = "virtual_ipaddress {\n192.0.2.1\n}\nvirtual_ipaddress_excluded {\n192.0.2.2\n10.0.0.1 dev eth1\n10.0.0.2 dev eth1\nfd00::1\n}";
+    let all = router("", &format!("use_vmac_addr\n{excluded}"));
+    assert_eq!(all.other_virtual_macs(), [("eth1", Family::V4), ("lan0", Family::V6)]);
+    let one = router("", &excluded.replace("10.0.0.2 dev eth1", "10.0.0.2 dev eth2 use_vmac"));
+    assert_eq!(one.other_virtual_macs(), [("eth2", Family::V4)]);
+    assert_eq!(router("", excluded).other_virtual_macs(), []);
+    let text = "global_defs {\nvmac_prefix v\n}\n";
+    assert_eq!(read(text).0.globals.vmac_addr_prefix, "v");
+    assert_eq!(read(&text.replace('}', "vmac_addr_prefix w\n}")).0.globals.vmac_addr_prefix, "w");
+    assert!(!read("global_defs {\ndisable_local_igmp\n}\n").0.globals.local_igmp);
 }
 
 #[test]
@@ -227,8 +254,10 @@ fn every_keyword_that_is_called_supported_is_acted_upon() {
 fn our_own_keywords_are_few_and_marked() {
     let own = |vocabulary: Vocabulary| vocabulary.keywords().iter().filter(|keyword| keyword.own).map(|k| k.name);
     let all: Vec<_> = Vocabulary::ALL.into_iter().flat_map(own).collect();
-    let instance = ["checksum", "no_lease", "checksum", "no_lease"];
-    assert_eq!(all, [&["real_server_role"], &instance[..], &["interface", "virtual_ipaddress"]].concat());
+    let instance = ["checksum", "no_lease", "checksum", "both_versions", "no_lease", "router_advertisements"];
+    let blocks = ["interface", "virtual_ipaddress"];
+    let advertised = ["interval", "lifetime", "hop_limit", "managed", "other", "mtu", "prefix", "dns"];
+    assert_eq!(all, [&["real_server_role"], &instance[..], &blocks, &advertised].concat());
 }
 
 /// A file of this test's own in the build's temporary folder.

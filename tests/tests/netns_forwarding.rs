@@ -11,7 +11,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use steadfast_tests::lab::clock::{Stamp, ms, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
-use steadfast_tests::lab::frames::{Frame, discard, mac_text};
+use steadfast_tests::lab::frames::{self, Frame, discard, mac_text};
 use steadfast_tests::lab::hostile::{Forge, checksum};
 use steadfast_tests::lab::inject::inject;
 use steadfast_tests::lab::probe::Prober;
@@ -43,9 +43,10 @@ fn main() {
     for spec in [Spec::v3(10), Spec::v6(10)] {
         for vmac in [false, true] {
             let spec = spec.clone().with_vmac(vmac);
-            let tests: [(&str, Test); 7] = [
+            let tests: [(&str, Test); 8] = [
                 ("rfc9568_5_1_1_2_an_advertisement_is_never_forwarded", advertisements),
                 ("rfc9568_6_4_2_no_router_advertises_the_virtual_address_as_its_own", router_advertisements),
+                ("rfc9568_6_4_3_the_active_alone_advertises_itself_as_the_router_of_hosts", router_of_hosts),
                 ("rfc9568_8_3_1_an_active_never_forwards_what_is_for_the_virtual_address", active),
                 ("rfc9568_6_4_2_a_backup_drops_what_is_for_the_virtual_mac", backup),
                 ("rfc9568_6_4_3_without_accept_mode_nothing_is_accepted", no_accept),
@@ -53,7 +54,7 @@ fn main() {
                 ("rfc9568_8_3_1_nothing_goes_round_when_the_address_moves", moving),
             ];
             for (name, test) in tests {
-                if name.contains("router_advertises") && !spec.v6 {
+                if !spec.v6 && (name.contains("router_advertises") || name.contains("router_of_hosts")) {
                     continue;
                 }
                 let spec = spec.clone();
@@ -170,15 +171,74 @@ fn advertisements(spec: &Spec) {
     assert!(scene.high.counter("advertisement-rcvd") >= heard + 90);
 }
 
-/// Router Advertisements are another program's work: neither a Backup nor an Active sends any on its own.
+const ROUTER_SOLICITATION: u8 = 133;
+const ROUTER_ADVERTISEMENT: u8 = 134;
+
+fn is(frame: &Frame, kind: u8) -> bool {
+    frame.bytes.get(20) == Some(&58) && frame.bytes.get(54) == Some(&kind)
+}
+
+/// Unless it is asked to: neither a Backup nor an Active sends Router Advertisements on its own.
 fn router_advertisements(spec: &Spec) {
     let scene = Scene::start(spec);
     scene.high.terminate();
     scene.low.wait_state("active", PATIENCE);
-    const ROUTER_ADVERTISEMENT: u8 = 134;
-    let of_this_kind =
-        |frame: &Frame| frame.bytes.get(20) == Some(&58) && frame.bytes.get(54) == Some(&ROUTER_ADVERTISEMENT);
-    assert_eq!(scene.lan.capture.all().iter().filter(|frame| of_this_kind(frame)).count(), 0);
+    assert_eq!(scene.lan.capture.all().iter().filter(|frame| is(frame, ROUTER_ADVERTISEMENT)).count(), 0);
+}
+
+/// A host's question for routers.
+fn solicitation(host: &Host) -> Vec<u8> {
+    let routers = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
+    let mut message = [&[ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0, 1, 1], &host.mac[..]].concat();
+    let sum = checksum(&[&host.link_local.octets(), &routers.octets(), &[0, 16, 0, 58], &message]);
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let mut frame = [&[0x33, 0x33, 0, 0, 0, 2], &host.mac[..], &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 58, 255]].concat();
+    frame.extend(host.link_local.octets());
+    frame.extend(routers.octets());
+    frame.extend(message);
+    frame
+}
+
+/// The Active alone, from the virtual addresses, also when asked; whoever takes over goes on; and only the last one, whom
+/// nobody follows, says that it is no router any more.
+fn router_of_hosts(spec: &Spec) {
+    let mut scene = Scene::start(&spec.clone().with("router_advertisements {\n    prefix fd0a::/64\n}"));
+    let (capture, client) = (&scene.lan.capture, scene.lan.host(CLIENT));
+    let knows = || client.namespace.ip("-6 route show default").contains("via fe80::64 dev eth0");
+    let learns = |what: &str, known: bool| wait_for(what, PATIENCE, || (knows() == known).then_some(()));
+    learns("a default route", true);
+    let prefix = client.namespace.ip("-6 route show fd0a::/64");
+    assert!(prefix.contains("dev eth0"), "{prefix}");
+    // A host that comes up asks, and does not wait for the next ones, which are 16 s apart.
+    let mark = capture.mark();
+    inject(&client.namespace, &[solicitation(client)], 1000, ms(1.0));
+    let of = |host: usize, kind: u8| move |frame: &Frame| (frame.host == host && is(frame, kind)).then_some(frame.at);
+    let asked = capture.wait(mark, "question", PATIENCE, of(CLIENT, ROUTER_SOLICITATION));
+    let told = capture.wait(mark, "answer", PATIENCE, of(HIGH, ROUTER_ADVERTISEMENT));
+    assert!(told > asked, "told before it was asked");
+    let all = capture.all();
+    let adverts: Vec<_> = all.iter().filter(|frame| is(frame, ROUTER_ADVERTISEMENT)).collect();
+    for frame in &adverts {
+        assert_eq!((frame.host, frame.bytes[21], &frame.bytes[6..12]), (HIGH, 255, &scene.mac()[..]));
+        assert_eq!(frames::binding(frame), Some(("fe80::64".parse().unwrap(), scene.mac())));
+    }
+    // The other one goes on; the client is not told anything else.
+    let mark = capture.mark();
+    scene.high.terminate();
+    capture.wait(mark, "Router Advertisement of the successor", PATIENCE, of(LOW, ROUTER_ADVERTISEMENT));
+    scene.high.process.wait(PATIENCE);
+    assert!(knows());
+    let since = capture.since(mark);
+    let adverts: Vec<_> = since.iter().filter(|frame| is(frame, ROUTER_ADVERTISEMENT)).collect();
+    assert!(adverts.iter().all(|frame| frame.host == LOW && frame.bytes[60..62] != [0, 0]), "{adverts:02x?}");
+    // Nobody follows this one.
+    let mark = capture.mark();
+    scene.low.terminate();
+    let last = capture.wait(mark, "last word", PATIENCE, |frame| {
+        of(LOW, ROUTER_ADVERTISEMENT)(frame).map(|_| frame.bytes[60..62].to_vec())
+    });
+    assert_eq!(last, [0, 0]);
+    learns("no default route", false);
 }
 
 /// Taken, all of it, and not sent out again; while packets to somebody else are forwarded as ever.

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
@@ -11,6 +12,7 @@ use steadfast_tests::lab::clock::{Stamp, ms, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
 use steadfast_tests::lab::frames::largest_pause;
 use steadfast_tests::lab::monitor::Monitor;
+use steadfast_tests::lab::probe::Prober;
 use steadfast_tests::lab::spec::Spec;
 use steadfast_tests::lab::{Lan, namespace};
 
@@ -56,6 +58,10 @@ fn main() {
     }
     trials.push(Trial::test("two-agents-with-sockets-in-one-folder", || {
         two_agents_in_one_folder();
+        Ok(())
+    }));
+    trials.push(Trial::test("use-vmac-addr", || {
+        virtual_macs_elsewhere();
         Ok(())
     }));
     trials.push(Trial::test("status-has-its-schema", || {
@@ -136,6 +142,57 @@ fn sigterm_leaves_nothing(spec: &Spec) {
     assert_eq!(adverts.iter().filter(|advert| advert.priority == 0).count(), 1, "one farewell");
 }
 
+/// Addresses on another interface, and of the other family, are at virtual MAC addresses of their own; and nothing is left
+/// of those when it is killed, started without them, and stopped.
+fn virtual_macs_elsewhere() {
+    let lan = Lan::new(&["router", "client"]);
+    let (router, client) = (&lan.host(ROUTER).namespace, &lan.host(1).namespace);
+    router.ip("link add eth1 type veth peer name far");
+    for name in ["eth1", "far"] {
+        router.ip(&format!("link set {name} addrgenmode none"));
+        router.ip(&format!("link set {name} up"));
+    }
+    let before = snapshot(&lan);
+    let excluded = "virtual_ipaddress_excluded {\n    10.8.0.100/24 dev eth1\n    fd09::65/64\n}";
+    let plain = Spec::v3(10).with_vmac(true).with(excluded);
+    let spec = plain.clone().with("use_vmac_addr");
+    let mut daemon = start_active(&lan, ROUTER, &spec, 200);
+    let at = |address: &str| -> IpAddr { address.parse().expect("an address") };
+    wait_for("all addresses", PATIENCE, || lan.addresses(ROUTER).contains(&at("fd09::65")).then_some(()));
+    // Which MAC address an address is at, by the interface that it is on.
+    let mac_of = |address: &str| {
+        let addresses = router.ip("-o addr show");
+        let line = addresses.lines().find(|line| line.contains(address)).expect("the address is there");
+        let name = line.split_whitespace().nth(1).and_then(|name| name.split('@').next()).expect("a name");
+        let link = router.ip(&format!("-o link show {name}"));
+        let mac = link.split_whitespace().skip_while(|word| *word != "link/ether").nth(1).expect("a MAC address");
+        (link.contains("@eth1"), mac.to_owned())
+    };
+    assert_eq!(mac_of(" 10.9.0.100/"), (false, "00:00:5e:00:01:33".into()));
+    assert_eq!(mac_of(" 10.8.0.100/"), (true, "00:00:5e:00:01:33".into()));
+    assert_eq!(mac_of(" fd09::65/"), (false, "00:00:5e:00:02:33".into()));
+    client.ip("neigh flush all");
+    let prober = Prober::start(client, at("fd09::65"), ms(10.0));
+    prober.wait_answer(Stamp::now(), PATIENCE);
+    drop(prober);
+    let neighbour = client.ip("neigh show fd09::65");
+    assert!(neighbour.contains("00:00:5e:00:02:33"), "{neighbour}");
+    daemon.kill();
+    drop(daemon);
+    let mut daemon = start_active(&lan, ROUTER, &plain, 200);
+    wait_for("all addresses", PATIENCE, || lan.addresses(ROUTER).contains(&at("fd09::65")).then_some(()));
+    assert_eq!(router.ip("-o link show type macvlan").lines().count(), 1);
+    daemon.reload(&spec.text(200));
+    wait_for("virtual MAC addresses", PATIENCE, || {
+        (router.ip("-o link show type macvlan").lines().count() == 3).then_some(())
+    });
+    daemon.wait_state("active", ms(spec.down_ms(200)) + PATIENCE);
+    daemon.terminate();
+    assert_eq!(daemon.process.wait(PATIENCE), Some(0), "{}", daemon.process.log());
+    let left = differences(&before, &snapshot(&lan));
+    assert!(left.is_empty(), "left behind: {left:#?}");
+}
+
 /// Told a second time it does not wait for a successor any longer, and leaves as little behind.
 fn told_twice(spec: &Spec) {
     let lan = Lan::new(&["router"]);
@@ -184,15 +241,18 @@ fn killed_then_backup(spec: &Spec) {
     assert_eq!(other.state().as_deref(), Some("active"));
 }
 
+/// Whether the kernel reports groups of the link.
+const IGMP: &str = "/igmp_link_local_mcast_reports";
+
 /// Two machines that share /run: what each has changed is noted apart, and undone where it was changed.
 fn two_agents_in_one_folder() {
     let lan = Lan::new(&["router", "other"]);
-    let spec = Spec::v3(10).with_vmac(true);
+    let spec = Spec { globals: "disable_local_igmp\n".into(), ..Spec::v3(10).with_vmac(true) };
     lan.host(ROUTER).namespace.sysctl("net/ipv4/conf/eth0/arp_announce", "1");
     let machines = [(ROUTER, 200), (OTHER, 100)];
     let settings = |host: usize| {
         let mut all = lan.host(host).namespace.sysctls();
-        all.retain(|(name, _)| name.starts_with("/proc/sys/net/ipv4/conf/"));
+        all.retain(|(name, _)| name.starts_with("/proc/sys/net/ipv4/conf/") || name.ends_with(IGMP));
         all
     };
     let before = machines.map(|(host, _)| settings(host));
@@ -203,6 +263,11 @@ fn two_agents_in_one_folder() {
         });
         daemons[ROUTER].wait_state("active", PATIENCE);
         daemons[OTHER].wait_state("backup", PATIENCE);
+        for (host, _) in machines {
+            let now = settings(host);
+            let igmp = now.iter().find(|(name, _)| name.ends_with(IGMP)).map(|(_, value)| value.trim());
+            assert_eq!(igmp, Some("0"), "disable_local_igmp on machine {host}");
+        }
         daemons
     };
     for mut daemon in start() {

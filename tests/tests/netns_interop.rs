@@ -64,6 +64,16 @@ fn main() {
             }
         }
     }
+    if !missing(Engine::Keepalived) {
+        for vmac in [false, true] {
+            let name =
+                format!("rfc9568_8_4_2_both_versions_beside_keepalived_of_either{}", if vmac { "-vmac" } else { "" });
+            trials.push(Trial::test(name, move || {
+                both_versions(vmac);
+                Ok(())
+            }));
+        }
+    }
     // The laboratory's own proof: the peers alone pass the same scenario.
     for (spec, peer) in
         [(Spec::v2(), Engine::Keepalived), (Spec::v6(10), Engine::Keepalived), (Spec::v3(10), Engine::Frr)]
@@ -154,6 +164,55 @@ fn duel(spec: &Spec, pair: [Engine; 2]) {
             verdict(&lan, spec, host);
         }
     }
+}
+
+/// Ours speaks versions 2 and 3, between a keepalived of version 2 and one of version 3, which do not hear each other.
+fn both_versions(vmac: bool) {
+    const OURS: usize = 2;
+    /// Version 2's and version 3's.
+    const PEERS: [(usize, u8); 2] = [(0, 100), (1, 150)];
+    let old = Spec { pass: true, ..Spec::v2() }.with_vmac(vmac);
+    let new = Spec::v3(100).with_vmac(vmac);
+    let both = Spec { pass: true, ..new.clone() }.with("both_versions");
+    let lan = Lan::new(&["old", "new", "ours"]);
+    let patience = ms(both.down_ms(1) + SLACK + 3000.0);
+    let _older = Daemon::start(Engine::Keepalived, &lan, 0, &old, PEERS[0].1);
+    let newer = Daemon::start(Engine::Keepalived, &lan, 1, &new, PEERS[1].1);
+    for (peer, priority) in PEERS {
+        lan.capture.wait_advert(lan.capture.mark(), peer, patience, |advert| advert.priority == priority);
+    }
+    // Both yield to it, and are silent as long as it is there.
+    let ours = Daemon::start(Engine::Steadfast, &lan, OURS, &both, 200);
+    ours.wait_state("active", patience);
+    settle(&lan, &both, OURS);
+    let begun = Stamp::now();
+    wait_for("two Active_Down_Intervals", patience * 3, || (Stamp::now() > begun + ms(8000.0)).then_some(()));
+    let adverts = lan.capture.adverts(start());
+    let since: Vec<_> = adverts.iter().filter(|advert| advert.at > begun).collect();
+    assert!(since.iter().all(|advert| advert.host == OURS), "{since:#?}");
+    for version in [2, 3] {
+        let count = since.iter().filter(|advert| advert.version == version).count();
+        assert!((7..=9).contains(&count), "{count} Advertisements of version {version} in 8 s");
+    }
+    assert_eq!(ours.counter("version-errors"), 0);
+    // It resigns in both, and each peer takes over after its skew.
+    let mark = lan.capture.mark();
+    let stopped = ours.terminate();
+    for (peer, priority) in PEERS {
+        let taken = lan.capture.wait_advert(mark, peer, patience, |advert| advert.priority == priority);
+        let after = taken.at.ms_since(stopped);
+        assert!(after < new.skew_ms(priority) + SLACK, "taken over {after} ms after the farewell");
+    }
+    drop(ours);
+    // A Backup of version 2's Active.
+    drop(newer);
+    let ours = Daemon::start(Engine::Steadfast, &lan, OURS, &both, 50);
+    ours.wait_state("backup", patience);
+    let mark = lan.capture.mark();
+    let begun = Stamp::now();
+    wait_for("two Active_Down_Intervals", patience * 3, || (Stamp::now() > begun + ms(8000.0)).then_some(()));
+    assert!(lan.capture.adverts(mark).iter().all(|advert| advert.host == 0));
+    assert_eq!(ours.status().map(|status| status["routers"][0]["active_address"].clone()), Some("10.9.0.1".into()));
 }
 
 /// Waits until machine `host` alone has advertised for more than two intervals.

@@ -487,18 +487,6 @@ fn rfc9568_7_1_erratum_8298_two_owners_are_decided_by_address() {
     assert_eq!(bench.state(), State::Active);
 }
 
-#[test]
-fn rfc9568_8_4_2_a_router_of_one_version_is_deaf_to_the_other() {
-    for (ours, theirs) in [(Version::V2, Version::V3), (Version::V3, Version::V2)] {
-        let mut bench = Bench::new(|settings| settings.version = ours);
-        bench.become_active();
-        let mut packet = bench.packet(99, 255);
-        packet.version = theirs;
-        assert_eq!(bench.give(&packet), Err(Discard::Version));
-        assert_eq!(bench.state(), State::Active);
-    }
-}
-
 // Addresses and announcements.
 
 #[test]

@@ -56,7 +56,7 @@ proptest! {
             (Version::V2, ..) => Fit::Plain,
             (Version::V3, Family::V6, _) => Fit::PseudoHeader,
             _ if is_ambiguous(&sample, bytes.len()) => Fit::Both,
-            (.., Form::Plain) => Fit::Plain,
+            (.., Form::Plain | Form::Version2) => Fit::Plain,
             (.., Form::PseudoHeader) => Fit::PseudoHeader,
         };
         prop_assert_eq!(read.fit, fit);
