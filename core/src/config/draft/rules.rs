@@ -222,6 +222,10 @@ impl<'a> Draft<'a> {
             log.warning(place, Message::NoEffect { keyword: "authentication", because });
             return Authentication::None;
         }
+        #[cfg(all(feature = "authentication", feature = "both-versions"))]
+        if let (true, Some(place)) = (self.is_header, self.both_versions) {
+            log.error(place, Message::Text("version 3 has no `auth_type AH`, so both versions cannot have it"));
+        }
         let because = if !is_known {
             "version 3 has no authentication"
         } else if strict {
