@@ -6,31 +6,31 @@ pub mod capture;
 pub mod clock;
 pub mod engine;
 pub mod firmware;
+pub mod folder;
 pub mod frames;
 pub mod hostile;
 pub mod inject;
 pub mod lateness;
+pub mod machine;
 pub mod monitor;
 pub mod namespace;
 pub mod probe;
 pub mod process;
 pub mod servers;
+pub mod shown;
 pub mod spec;
 pub mod tshark;
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::socket::{setsockopt, sockopt};
 
 use capture::Capture;
 use clock::Stamp;
+use folder::Folder;
 use namespace::Namespace;
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The binary under test: `STEADFAST_BIN`, or the release build beside this test's own target folder.
 pub fn steadfast_binary() -> PathBuf {
@@ -70,7 +70,7 @@ pub struct Lan {
     pub capture: Capture,
     hosts: Vec<Host>,
     hub: Namespace,
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Lan {
@@ -92,12 +92,7 @@ impl Lan {
         for (name, number) in names.iter().zip(0_u8..) {
             hosts.push(plug(&hub, name, number, taps.contains(&usize::from(number))));
         }
-        let folder = std::env::temp_dir().join(format!(
-            "steadfast-lab-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        ));
-        fs::create_dir_all(&folder).expect("a temporary folder can be made");
+        let folder = Folder::new();
         let capture = Capture::start(&hub, hosts.len());
         Self { capture, hosts, hub, folder }
     }
@@ -114,7 +109,7 @@ impl Lan {
 
     /// A folder for configuration, logs and captures, removed with the LAN.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.folder.path()
     }
 
     /// Takes a machine's port out of the bridge: a silent partition, its link stays up. When it was done.
@@ -160,26 +155,8 @@ impl Drop for Lan {
     fn drop(&mut self) {
         self.capture.stop();
         if std::thread::panicking() {
-            self.keep_evidence();
+            self.capture.write_pcap(&self.folder().join("lan.pcap"));
         }
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-impl Lan {
-    /// A failed test leaves its configurations, logs and capture in tests/logs/failed.
-    fn keep_evidence(&self) {
-        let name = self.folder.file_name().unwrap_or_default();
-        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("logs/failed").join(name);
-        let _ = fs::create_dir_all(&place);
-        self.capture.write_pcap(&self.folder.join("lan.pcap"));
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            // To open a FIFO is to wait for its other end.
-            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                let _ = fs::copy(entry.path(), place.join(entry.file_name()));
-            }
-        }
-        eprintln!("evidence of the failure: {}", place.display());
     }
 }
 

@@ -220,13 +220,7 @@ fn reload(lab: &Lab, daemon: &Daemon, change: impl Fn(String) -> String) {
     let mut paths = fs::read_dir(lab.lan.folder()).expect("the folder").flatten().map(|entry| entry.path());
     let path = paths.find(|path| path.extension().is_some_and(|end| end == "conf")).expect("a configuration");
     let text = fs::read_to_string(path).expect("a configuration");
-    let said = || {
-        daemon
-            .process
-            .log()
-            .matches(if daemon.engine() == Engine::Keepalived { "Reload complete" } else { "was read again" })
-            .count()
-    };
+    let said = || daemon.process.log().matches(daemon.engine().reloaded()).count();
     let before = said();
     daemon.reload(&change(text));
     wait_for("a reload", PATIENCE, || (said() > before).then_some(()));

@@ -26,6 +26,13 @@ pub enum Engine {
     Frr,
 }
 
+impl Engine {
+    /// What its log says when a reload is over.
+    pub fn reloaded(self) -> &'static str {
+        if self == Self::Keepalived { "Reload complete" } else { "was read again" }
+    }
+}
+
 /// Whether an engine can run here; if not, why.
 pub fn available(engine: Engine) -> Result<(), String> {
     let there = |program: &str| {
