@@ -4,15 +4,15 @@
 use Act::{CableBack, CableCut, Reload, ScriptFails, ScriptWorks, StartFirst, StartSecond, Stop};
 
 /// The machine on which the file is as it is written, and the other one.
-pub const A: usize = 0;
-pub const B: usize = 1;
+pub(crate) const A: usize = 0;
+pub(crate) const B: usize = 1;
 
 /// Text that is replaced, in this order.
-pub type Edits = &'static [(&'static str, &'static str)];
+pub(crate) type Edits = &'static [(&'static str, &'static str)];
 
 /// A shape as it is run.
 #[derive(Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// The file in `tests/configs`, without its ending.
     pub name: &'static str,
     /// What is replaced on both machines, so that the story is a short one.
@@ -37,7 +37,7 @@ pub struct Shape {
 
 /// Something happens, and then the instances of A and of B are in these states, with these priorities.
 #[derive(Debug)]
-pub struct Step {
+pub(crate) struct Step {
     /// In a message.
     pub name: &'static str,
     /// What happens.
@@ -48,7 +48,7 @@ pub struct Step {
 
 /// What happens, on which machine.
 #[derive(Clone, Copy, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// A is started.
     StartFirst,
     /// B is started.
@@ -88,7 +88,7 @@ const PLAIN: Shape = Shape {
 const ROUTERS: &[&str] = &["--vrrp"];
 
 /// In the order of the sample that they are drawn from.
-pub const SHAPES: [Shape; 10] = [
+pub(crate) const SHAPES: [Shape; 10] = [
     Shape {
         name: "kubeadm",
         both: &[("interval 3", "interval 1"), ("fall 10", "fall 2")],
