@@ -20,6 +20,7 @@ use steadfast_tests::lab::engine::{Engine, available};
 use steadfast_tests::lab::folder::Folder;
 use steadfast_tests::lab::machine::{Agent, FIFO, Machine};
 use steadfast_tests::lab::namespace::{self, Namespace};
+use steadfast_tests::lab::spec::edited;
 use steadfast_tests::lab::{shown, thorough};
 
 use stories::{A, Act, B, SHAPES, Shape, Step};
@@ -221,7 +222,7 @@ impl Site {
             Act::CableCut(machine, name) => cable(machine, name, "down"),
             Act::CableBack(machine, name) => cable(machine, name, "up"),
             Act::Reload(machine, from, to) => {
-                let text = edited(self.text(machine), &[(from, to)]);
+                let text = edited(&self.text(machine), &[(from, to)]);
                 agents[machine].as_ref().expect("it runs").reload(&text);
             }
             Act::Stop(machine) => agents[machine].as_mut().expect("it runs").stop(),
@@ -235,8 +236,8 @@ impl Site {
     /// The shape's file as it is on a machine, and a FIFO that is told of everything.
     fn text(&self, machine: usize) -> String {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(self.shape.name).with_extension("conf");
-        let text = edited(std::fs::read_to_string(path).expect("a file of the shape"), self.shape.both);
-        let text = if machine == B { edited(text, self.shape.second) } else { text };
+        let text = edited(&std::fs::read_to_string(path).expect("a file of the shape"), self.shape.both);
+        let text = if machine == B { edited(&text, self.shape.second) } else { text };
         text + &format!("\nglobal_defs {{\n    vrrp_notify_fifo {FIFO}\n}}\n")
     }
 
@@ -297,13 +298,4 @@ impl Site {
 /// The end of a cable at the hub.
 fn port(number: usize, machine: usize) -> String {
     format!("p{number}x{machine}")
-}
-
-#[track_caller]
-fn edited(mut text: String, edits: &[(&str, &str)]) -> String {
-    for (from, to) in edits {
-        assert!(text.contains(from), "no `{from}` in {text}");
-        text = text.replace(from, to);
-    }
-    text
 }

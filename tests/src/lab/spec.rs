@@ -170,6 +170,15 @@ impl Spec {
     }
 }
 
+/// A text with replacements, one after the other; panics if there is nothing to replace.
+#[track_caller]
+pub fn edited(text: &str, edits: &[(&str, &str)]) -> String {
+    edits.iter().fold(text.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "no `{from}` in {text}");
+        text.replace(from, to)
+    })
+}
+
 fn indent(lines: &str) -> String {
     lines.lines().map(|line| format!("    {line}\n")).collect()
 }
