@@ -48,7 +48,32 @@ struct Difference {
     why: &'static str,
 }
 
-const DIFFERENCES: [Difference; 0] = [];
+const DIFFERENCES: [Difference; 3] = [
+    Difference {
+        engine: Engine::Keepalived,
+        words: &["route ", r#""dev":"eth1v10v4""#, r#""dst":"ff00::/8""#],
+        why: "as Backup, a virtual MAC interface of ours has no IPv6, so that it says nothing",
+    },
+    Difference {
+        engine: Engine::Steadfast,
+        words: &["script INSTANCE \"OFFICE", " STOP "],
+        why: "the script of a FIFO is ended once it has read of the stop, keepalived's before",
+    },
+    Difference {
+        engine: Engine::Steadfast,
+        words: &["script GROUP \"ALL\" STOP 0"],
+        why: "the script of a FIFO is ended once it has read of the stop of a group, keepalived's before",
+    },
+];
+/// What the one shows in other words than the other, what is compared instead, and why.
+const WORDS: [(&str, &str, &str); 3] = [
+    (" leased, deprecated", " deprecated", "the addresses are leased"),
+    (" leased", " forever", "the addresses are leased"),
+    (" macvlan vepa", " macvlan private", "in that mode an Active would not hear another one"),
+];
+/// A line that comes, or not, by the instant: an Active of ours that gives way says so with a last Advertisement, and
+/// whoever has taken over may tell of that. `netns_notify` looks at it alone.
+const INSTANT: &str = "MASTER_RX_LOWER_PRI";
 /// The reasons that were needed.
 static SEEN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
@@ -132,13 +157,11 @@ fn compare(engine: Engine, shown: &Shown, reference: &Shown) -> String {
     with('+', ours).chain(with('-', theirs)).collect()
 }
 
-/// All that is shown; what was told to a FIFO about one is one line, as its order counts. A lease is no difference.
+/// All that is shown, as far as it is compared; what was told to a FIFO about one is one line, as its order counts.
 fn lines(shown: &Shown) -> Vec<String> {
     let mut lines = vec![format!("states {}", shown.states)];
-    lines.extend(shown.network.iter().map(|line| match line.strip_suffix("leased") {
-        Some(rest) => format!("{rest}forever"),
-        None => line.replace("leased, deprecated", "deprecated"),
-    }));
+    let same = |line: &String| WORDS.iter().fold(line.clone(), |line, (from, to, _)| line.replace(from, to));
+    lines.extend(shown.network.iter().map(same));
     lines.extend(shown.lines.values().map(|lines| format!("FIFO {}", lines.join(", "))));
     lines.extend(shown.said.iter().map(|line| format!("script {line}")));
     lines
@@ -285,11 +308,16 @@ impl Site {
     fn look(&self, machine: usize, states: String, agents: &[Option<Agent<'_>>; 2], before: Mark) -> Shown {
         let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let all = agents[machine].as_ref().map(Agent::lines).unwrap_or_default();
-        for line in all.into_iter().skip(before.lines) {
-            let whose: Vec<&str> = line.split(' ').take(2).collect();
-            lines.entry(whose.join(" ")).or_default().push(line);
+        for line in all.into_iter().filter(|line| !line.contains(INSTANT)).skip(before.lines) {
+            let words: Vec<&str> = line.split(' ').collect();
+            // The first result of a script may come before or after the first state is told.
+            let first = before.lines == 0 && words.get(2) == Some(&"BACKUP");
+            let line = if first { words[..3].join(" ") } else { line.clone() };
+            lines.entry(words[..2].join(" ")).or_default().push(line);
         }
-        let mut said: Vec<String> = self.machines[machine].lines(SAID).into_iter().skip(before.said).collect();
+        let mut said = self.machines[machine].lines(SAID);
+        said.retain(|line| !line.contains(INSTANT));
+        said.drain(..before.said);
         said.sort();
         Shown { states, network: shown::network(&self.machines[machine].namespace), lines, said }
     }
