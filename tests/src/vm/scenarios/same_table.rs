@@ -1,7 +1,7 @@
 //! One file for keepalived and Steadfast: each configuration of `tests/vm/configs` is given to both, one after the
 //! other, on the same director with the same real servers, and the table that `ipvsadm -Sn` shows is the same, that of
 //! `NAME.table`, once the checks have run; both leave an empty table when they end. A configuration without a table
-//! fails, and shows keepalived's. So it is with the shapes of real configurations that have virtual servers.
+//! fails, and shows keepalived's.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,6 @@ use super::super::net::{Net, Role};
 use super::super::server::Server;
 use super::super::{Scenario, configurations, table};
 use crate::lab::clock::{Stamp, wait_for};
-use crate::lab::spec::edited;
 
 /// How long a program may take to start, check twice and write: its own seconds and the VM's slowness.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,55 +31,6 @@ const SAMPLED: [&str; 12] = [
     "udp",
 ];
 
-/// A shape's name and file, and what is replaced in it: addresses by those of this LAN, and whatever waits.
-type Shape = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
-const SHAPES: [Shape; 4] = [
-    (
-        "shape-docker",
-        include_str!("../../../configs/docker.conf"),
-        &[
-            ("192.0.2.231 80", "10.9.0.100 80"),
-            ("10.244.0.5 8080", "10.9.0.21 80"),
-            ("connect_port 8080", "connect_port 80"),
-            ("delay_loop 5", "delay_loop 1\n  warmup 0"),
-        ],
-    ),
-    (
-        "shape-octavia-lvs",
-        include_str!("../../../configs/octavia-lvs.conf"),
-        &[
-            ("net_namespace amphora-haproxy\n", ""),
-            ("203.0.113.5", "10.9.0.100"),
-            ("192.0.2.2", "10.9.0.2"),
-            ("connect_port 8080", "connect_port 80"),
-            ("connect_port 2905", "connect_port 80"),
-            ("delay_loop 30", "delay_loop 1\n    warmup 0"),
-            ("delay_before_retry 31", "delay_before_retry 1"),
-            ("/var/lib/octavia/lvs/check/udp_check.sh", "/bin/true"),
-        ],
-    ),
-    (
-        "shape-openwrt",
-        include_str!("../../../configs/openwrt.conf"),
-        &[
-            ("br-lan", "eth0"),
-            ("192.0.2.1 80", "10.9.0.100 80"),
-            ("198.51.100.11 80", "10.9.0.21 80"),
-            ("delay_loop 6", "delay_loop 1\n\twarmup 0"),
-        ],
-    ),
-    (
-        "shape-vyos-lvs",
-        include_str!("../../../configs/vyos-lvs.conf"),
-        &[
-            ("203.0.113.1 8280", "10.9.0.100 8280"),
-            ("192.0.2.11", "10.9.0.21"),
-            ("192.0.2.12", "10.9.0.22"),
-            ("delay_loop 10", "delay_loop 1\n    warmup 0"),
-        ],
-    ),
-];
-
 /// A scenario for each configuration.
 pub(super) fn all() -> Vec<Scenario> {
     let mut names: Vec<String> = fs::read_dir(configurations())
@@ -89,7 +39,6 @@ pub(super) fn all() -> Vec<Scenario> {
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".conf").map(str::to_owned))
         .collect();
-    names.extend(SHAPES.iter().map(|(name, ..)| (*name).to_owned()));
     names.sort();
     // Two VMs, so that both can run at once.
     let groups = ["same-table-a", "same-table-b"].into_iter().cycle();
@@ -103,9 +52,7 @@ pub(super) fn all() -> Vec<Scenario> {
 
 fn same_table(name: &str) {
     let read = |kind: &str| fs::read_to_string(configurations().join(format!("{name}.{kind}"))).ok();
-    let shape = SHAPES.iter().find(|(shape, ..)| *shape == name);
-    let shape = shape.map(|(_, text, edits)| edited(text, edits));
-    let text = shape.or_else(|| read("conf")).expect("a scenario is made of its configuration");
+    let text = read("conf").expect("a scenario is made of its configuration");
     let net = Net::new(&[Role::Director1, Role::Rs1, Role::Rs2]);
     let servers = [Role::Rs1, Role::Rs2].map(|role| Server::web(net.machine(role), "[::]:80", role.name()));
     let director = net.machine(Role::Director1);
