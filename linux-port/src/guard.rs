@@ -37,8 +37,9 @@ pub const NETWORK: Rights = Rights::NETWORK;
 pub const RELOAD: Rights = Rights::READ;
 /// Checks: the IPVS table and marks, ICMP, ports below 1024 to check from, keys and FILE_CHECK's files.
 pub const DIRECTOR: Rights = Rights::NETWORK.and(Rights::RAW).and(Rights::PORTS).and(Rights::READ);
-/// Trackers: the kernel's news of processes; files that are read, and made by `init_file`, in folders of others.
-pub const TRACKING: Rights = Rights::NETWORK.and(Rights::FILES);
+/// Trackers: the kernel's news of processes; ICMP and the interface of probes; files that are read, and made by
+/// `init_file`, in folders of others.
+pub const TRACKING: Rights = Rights::NETWORK.and(Rights::RAW).and(Rights::FILES);
 /// Notifications: FIFOs that are made for, and belong to, others.
 pub const NOTIFY: Rights = Rights::CHOWN.and(Rights::FILES);
 /// Whoever speaks to clients and mail servers, and writes what is ours anyway.

@@ -1,9 +1,11 @@
 //! Links and addresses over rtnetlink: a small client that waits for its answers, for set-up work
 //! ([`Client`]); changes of addresses for the loop, which never wait ([`AddressChanger`]); and what changes
-//! on its own ([`Monitor`]). Framing and message types come from the rust-netlink crates; no routes, no rules.
+//! on its own ([`Monitor`]). Of routes only whether there is a default one ([`DefaultRoutes`]); no rules. Framing and
+//! message types come from the rust-netlink crates.
 
 mod changer;
 mod client;
+mod default_route;
 mod message;
 mod monitor;
 mod parse;
@@ -16,6 +18,7 @@ use steadfast_core::types::{Family, MacAddr};
 pub use self::changer::{AddressChanger, Change};
 pub use self::client::Client;
 pub(crate) use self::client::receive;
+pub(crate) use self::default_route::{DefaultRoute, DefaultRoutes};
 pub use self::monitor::{Event, Monitor};
 pub(crate) use self::parse::{messages, verdict};
 pub use self::renewer::{Renewal, Renewer};

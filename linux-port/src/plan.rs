@@ -358,7 +358,10 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
         group.notified = notifications.of_group(&group.name);
     }
     let lvs = grammar::read(&statements, &scripts, findings);
-    let tracking = tracking::read(&statements, &scripts, &routers, &groups, findings);
+    let mut tracking = tracking::read(&statements, &scripts, &routers, &groups, findings);
+    if tracking.tls_checks().next().is_some() {
+        tracking.tls = lvs.tls.clone();
+    }
     let notify = Arc::new(notifications.plan);
     let urgency = Arc::new(urgency::read(&statements, &mut Reader::new(findings)));
     let globals = planned_globals(&config.globals, &statements, findings);

@@ -1,10 +1,13 @@
-//! Looking at what is tracked: the thread that runs scripts and watches files and processes. It exists if the
-//! configuration has such trackers, and shares nothing with the loop that sends Advertisements but channels. What follows
-//! from what it sees is decided there, by the rules in [`crate::plan::tracking`]. Interfaces are not looked at here: that
-//! loop hears of them anyway.
+//! Looking at what is tracked: the thread that runs scripts, makes probes, and watches files and processes. It exists if
+//! the configuration has such trackers, and shares nothing with the loop that sends Advertisements but channels. What
+//! follows from what it sees is decided there, by the rules in [`crate::plan::tracking`]. Interfaces are not looked at
+//! here: that loop hears of them anyway.
 
 mod files;
+mod level;
+mod probes;
 mod processes;
+mod routes;
 mod scripts;
 
 use std::io;
@@ -17,12 +20,13 @@ use log::error;
 use steadfast_core::time::Instant;
 
 use crate::guard;
-use crate::plan::tracking::{Subject, TrackerName, TrackingPlan, Value};
+use crate::plan::tracking::{Kind, Probe, ProbeSubject, Subject, TrackerName, TrackingPlan, Value};
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::event::EventFd;
 
 use files::Files;
+use probes::Probes;
 use processes::Processes;
 use scripts::Scripts;
 
@@ -136,6 +140,7 @@ const WAKE: u64 = 0;
 const SCRIPTS: u64 = 1;
 const FILES: u64 = 2;
 const PROCESSES: u64 = 3;
+const ROUTES: u64 = 4;
 
 /// Everything that the thread holds.
 struct Engine<'a> {
@@ -146,6 +151,9 @@ struct Engine<'a> {
     scripts: Scripts,
     files: Files,
     processes: Processes,
+    probes: Probes,
+    /// What there is to say of processes, some of which are probed.
+    counted: Vec<News>,
     news: Vec<News>,
 }
 
@@ -156,8 +164,8 @@ impl<'a> Engine<'a> {
         epoll.add(ends.wake.as_fd(), Interest::READABLE, WAKE)?;
         epoll.add(scripts.as_fd(), Interest::READABLE, SCRIPTS)?;
         epoll.add(files.as_fd(), Interest::READABLE, FILES)?;
-        let (events, processes, news) = Default::default();
-        Ok(Self { ends, plan, epoll, events, scripts, files, processes, news })
+        let (events, processes, counted, news) = Default::default();
+        Ok(Self { ends, plan, epoll, events, scripts, files, processes, probes: Probes::new(), counted, news })
     }
 
     /// The loop, until it is told to stop.
@@ -167,20 +175,33 @@ impl<'a> Engine<'a> {
             let now = clock::now();
             self.scripts.expire(now);
             self.files.expire(now, &mut self.news);
-            self.processes.expire(now, &mut self.news);
+            self.processes.expire(now, &mut self.counted);
+            self.hand_on(now);
             self.tell();
-            let due = [self.scripts.due(), self.files.due(), self.processes.due()].into_iter().flatten().min();
+            let due = [self.scripts.due(), self.files.due(), self.processes.due(), self.probes.due()];
+            let due = due.into_iter().flatten().min();
             self.epoll.wait(&mut self.events, due.map(|due| due.since(clock::now())))?;
             let now = clock::now();
+            for ready in self.events.iter() {
+                self.probes.ready(now, ready.token, ready.failed, &mut self.news);
+            }
             // Always: it is one system call, and a result that waits is looked at before its time is up.
             self.scripts.poll(now, &mut self.news)?;
             let ready = |token| self.events.iter().any(|ready| ready.token == token);
-            let (files, processes, woken) = (ready(FILES), ready(PROCESSES), ready(WAKE));
+            let (files, processes, routes, woken) = (ready(FILES), ready(PROCESSES), ready(ROUTES), ready(WAKE));
             if files {
                 self.files.read(now, &mut self.news)?;
             }
             if processes {
-                self.processes.read(now, &mut self.news)?;
+                self.processes.read(now, &mut self.counted)?;
+                self.hand_on(now);
+            }
+            if routes {
+                self.probes.read_routes()?;
+            }
+            // After the answers that have come, and not while some may wait: whoever was late has missed none.
+            if !self.events.is_full() {
+                self.probes.expire(now, &self.epoll, &mut self.news);
             }
             if woken && !self.obey(now)? {
                 self.scripts.kill_all();
@@ -223,16 +244,39 @@ impl<'a> Engine<'a> {
             _ => None,
         });
         self.files.plan(now, files, &mut self.news);
-        let processes = trackers().filter_map(|(name, subject)| match subject {
-            Subject::Process(subject) => Some((name, subject)),
+        let probes = trackers().filter_map(|(name, subject)| match subject {
+            Subject::Probe(subject) => Some((name, subject)),
             _ => None,
         });
-        if self.processes.plan(now, processes, &mut self.news)
+        if self.probes.plan(now, &plan, probes, &mut self.news)?
+            && let Some(routes) = self.probes.routes()
+        {
+            self.epoll.add(routes, Interest::READABLE, ROUTES)?;
+        }
+        let processes = plan.trackers.iter().filter_map(|tracker| match &tracker.subject {
+            Subject::Process(subject) | Subject::Probe(ProbeSubject { probe: Probe::Process(subject), .. }) => {
+                Some((&tracker.name, subject))
+            }
+            _ => None,
+        });
+        if self.processes.plan(now, processes, &mut self.counted)
             && let Some(connector) = self.processes.connector()
         {
             self.epoll.add(connector, Interest::READABLE, PROCESSES)?;
         }
+        self.hand_on(now);
         Ok(())
+    }
+
+    /// Hands on what was seen of processes: to their probes, whose results they are, or as news.
+    fn hand_on(&mut self, now: Instant) {
+        for News { tracker, value, result } in self.counted.drain(..) {
+            if tracker.kind == Kind::Probe {
+                self.probes.observe(now, &tracker.name, value == Some(Value::Up), result, &mut self.news);
+            } else {
+                self.news.push(News { tracker, value, result });
+            }
+        }
     }
 
     fn tell(&mut self) {

@@ -228,6 +228,7 @@ fn every_keyword_that_is_called_supported_is_acted_upon() {
         (Vocabulary::Url, "virtual_server 192.0.2.1 80 {\nreal_server 192.0.2.1 80 {\nHTTP_GET {\nurl {"),
         (Vocabulary::Ssl, "SSL {"),
         (Vocabulary::TrackFile, "track_file a {"),
+        (Vocabulary::Probe, "vrrp_probe a {"),
     ] {
         for keyword in vocabulary.keywords() {
             let (_, messages) = read(&format!("{open}\n{} 1\n}}\n}}\n}}\n}}\n", keyword.name));
@@ -254,10 +255,16 @@ fn every_keyword_that_is_called_supported_is_acted_upon() {
 fn our_own_keywords_are_few_and_marked() {
     let own = |vocabulary: Vocabulary| vocabulary.keywords().iter().filter(|keyword| keyword.own).map(|k| k.name);
     let all: Vec<_> = Vocabulary::ALL.into_iter().flat_map(own).collect();
-    let instance = ["checksum", "no_lease", "checksum", "both_versions", "no_lease", "router_advertisements"];
-    let blocks = ["interface", "virtual_ipaddress"];
+    let instance =
+        ["checksum", "no_lease", "checksum", "both_versions", "no_lease", "router_advertisements", "track_probe"];
+    let blocks = ["track_probe", "interface", "virtual_ipaddress"];
     let advertised = ["interval", "lifetime", "hop_limit", "managed", "other", "mtu", "prefix", "dns"];
-    assert_eq!(all, [&["real_server_role"], &instance[..], &blocks, &advertised].concat());
+    let probe = [
+        &["tcp", "http", "ping", "default_route", "process", "quorum", "status_code", "virtualhost", "bindto"][..],
+        &["bind_if", "interval", "timeout", "rise", "fall", "weight", "init_fail"],
+    ];
+    let probe = probe.concat();
+    assert_eq!(all, [&["vrrp_probe", "real_server_role"], &instance[..], &blocks, &advertised, &probe].concat());
 }
 
 /// A file of this test's own in the build's temporary folder.

@@ -4,6 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "netns_tracking/limits.rs"]
+mod limits;
+#[path = "netns_tracking/probes.rs"]
+mod probes;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -48,12 +53,15 @@ fn main() {
             }));
         }
     }
-    let own: [(&str, fn(&mut Stage)); 5] = [
+    let own: [(&str, fn(&mut Stage)); 8] = [
         ("a-process-dies-and-comes-back", process),
         ("whatever-a-script-has-started-ends-with-it", forking_script),
         ("a-new-tracker-takes-nobody-out-who-runs", new_tracker),
         ("status-and-explain-tell-of-trackers", told),
         ("nothing-is-left-behind", nothing_left),
+        ("each-probe-fails-and-recovers", probes::each_probe_counts),
+        ("probes-take-out-and-are-told-of", probes::probes_take_out),
+        ("what-hangs-forks-and-is-too-large-delays-nothing", limits::all_at_once),
     ];
     for (name, story) in own {
         trials.push(Trial::test(name, move || {

@@ -138,11 +138,14 @@ pub enum Vocabulary {
     /// `router_advertisements` in a `vrrp_instance`.
     #[cfg(feature = "all-keywords")]
     RouterAdvertisements,
+    /// `vrrp_probe`.
+    #[cfg(feature = "all-keywords")]
+    Probe,
 }
 
 impl Vocabulary {
     /// All of them.
-    pub const ALL: [Self; if cfg!(feature = "all-keywords") { 20 } else { 19 }] = [
+    pub const ALL: [Self; if cfg!(feature = "all-keywords") { 21 } else { 19 }] = [
         Self::File,
         Self::Global,
         Self::Instance,
@@ -164,6 +167,8 @@ impl Vocabulary {
         Self::RealServerRole,
         #[cfg(feature = "all-keywords")]
         Self::RouterAdvertisements,
+        #[cfg(feature = "all-keywords")]
+        Self::Probe,
     ];
 
     /// Its keywords: all, or those that core acts upon.
@@ -206,6 +211,8 @@ impl Vocabulary {
             Self::RealServerRole => lvs::REAL_SERVER_ROLE,
             #[cfg(feature = "all-keywords")]
             Self::RouterAdvertisements => vrrp::ROUTER_ADVERTISEMENTS,
+            #[cfg(feature = "all-keywords")]
+            Self::Probe => vrrp::PROBE,
         }
     }
 
@@ -233,6 +240,8 @@ impl Vocabulary {
             Self::RealServerRole => "in real_server_role",
             #[cfg(feature = "all-keywords")]
             Self::RouterAdvertisements => "in router_advertisements",
+            #[cfg(feature = "all-keywords")]
+            Self::Probe => "in a vrrp_probe",
         }
     }
 }
@@ -300,7 +309,7 @@ pub(super) fn begins_file_block(word: &str) -> bool {
     matches!(
         word,
         "global_defs" | "vrrp_instance" | "vrrp_sync_group" | "vrrp_script" | "vrrp_track_process" | "virtual_server"
-    )
+    ) || cfg!(feature = "all-keywords") && word == "vrrp_probe"
 }
 
 /// Whether such a block may begin with this letter.

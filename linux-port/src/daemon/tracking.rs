@@ -247,7 +247,7 @@ impl Daemon {
                     self.polls.add(watcher.as_fd());
                     self.tracking.watcher = Some(watcher);
                 }
-                Err(error) => error!("scripts, files and processes are not tracked: {error}"),
+                Err(error) => error!("scripts, files, processes and probes are not tracked: {error}"),
             },
         }
     }
@@ -302,6 +302,8 @@ impl Daemon {
             (Kind::Script, _) => warn!("VRRP_Script({name}) failed ({result})"),
             (Kind::Interface, _) => info!("tracked interface {name}: {result}"),
             (Kind::File, Some(value)) => info!("track_file {name} says {value} ({result})"),
+            (Kind::Probe, Some(Value::Up)) => info!("vrrp_probe {name} is up ({result})"),
+            (Kind::Probe, _) => warn!("vrrp_probe {name} is down ({result})"),
             (Kind::Process, Some(value)) => info!("vrrp_track_process {name} is {value} ({result})"),
         }
         for router in routers {

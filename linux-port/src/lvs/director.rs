@@ -2,7 +2,6 @@
 //! the pools want. It exists if the configuration has LVS, and shares nothing with the loop that sends
 //! Advertisements but a channel: whoever sends on it never waits, and what goes wrong on the other side stays there.
 
-mod attempt;
 mod checks;
 mod engine;
 mod keeper;
@@ -10,7 +9,6 @@ mod kernel;
 mod notices;
 mod presence;
 mod questions;
-mod sockets;
 mod sync;
 
 use std::collections::HashSet;

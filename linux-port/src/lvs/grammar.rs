@@ -9,7 +9,7 @@ mod common;
 mod forwarding;
 mod globals;
 mod group;
-mod http;
+pub(crate) mod http;
 mod role;
 mod server;
 mod service;

@@ -1,5 +1,5 @@
 //! What is said to a server, and what its answer means: one [`Dialogue`] for each attempt of a check, without
-//! I/O and without a clock. Sockets, deadlines, connecting and errors of the system are the director's; when to
+//! I/O and without a clock. Sockets, deadlines, connecting and errors of the system are [`super::attempt`]'s; when to
 //! try and what follows from the verdict is the schedule's. A dialogue takes whatever a server may send, in
 //! pieces of any size, in memory that does not grow with it: the verdict does not depend on how it was cut.
 

@@ -221,7 +221,11 @@ impl Client {
         }
     }
 
-    fn dump<T>(&mut self, request: impl Fn() -> Request, parse: impl Fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    pub(super) fn dump<T>(
+        &mut self,
+        request: impl Fn() -> Request,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
         // What changes under way makes the kernel say so; then it is asked again, within reason.
         for _ in 0..8 {
             if let Some(items) = self.dump_once(request(), &parse)? {

@@ -128,7 +128,7 @@ pub(super) fn address(payload: &[u8]) -> Option<Address> {
 }
 
 /// The attributes that can be read.
-fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(Result::ok)
 }
 

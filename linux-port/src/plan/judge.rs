@@ -35,6 +35,7 @@ fn list_of(keyword: &str) -> Option<&'static str> {
         "vrrp_script" => Some("track_script"),
         "track_file" | "vrrp_track_file" => Some("track_file"),
         "vrrp_track_process" => Some("track_process"),
+        "vrrp_probe" => Some("track_probe"),
         _ => None,
     }
 }
@@ -70,7 +71,7 @@ fn instance(statement: &Statement<'_>, weights: &HashMap<(&str, &str), i32>, fin
     let mut entries = body;
     while let Some(entry) = entries.next(&mut |_| {}) {
         let kind = entry.keyword.text;
-        if !matches!(kind, "track_script" | "track_interface" | "track_file" | "track_process") {
+        if !matches!(kind, "track_script" | "track_interface" | "track_file" | "track_process" | "track_probe") {
             continue;
         }
         let Some(mut tracked) = entry.body else { continue };

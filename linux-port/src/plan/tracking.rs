@@ -3,6 +3,7 @@
 //! at is in [`crate::tracking`].
 
 mod definitions;
+mod probe;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -10,13 +11,16 @@ mod uses;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use steadfast_core::agent::{Report, Weight};
 use steadfast_core::time::Duration;
+use steadfast_core::types::Family;
 
+use crate::lvs::plan::{CheckKind, TlsCheck, TlsIdentity};
 use crate::process::Script;
 
 pub(super) use read::read;
@@ -31,6 +35,20 @@ pub struct TrackingPlan {
     pub trackers: Vec<Arc<Tracker>>,
     /// What bears on a virtual router, by its name, its sync group's trackers included. Each tracker is there once.
     pub bearings: HashMap<String, Vec<Bearing>>,
+    /// `SSL { … }`, if a probe wants TLS.
+    pub tls: TlsIdentity,
+}
+
+impl TrackingPlan {
+    /// What the probes that want TLS say of it.
+    pub(crate) fn tls_checks(&self) -> impl Iterator<Item = &TlsCheck> {
+        self.trackers.iter().filter_map(|tracker| match &tracker.subject {
+            Subject::Probe(ProbeSubject {
+                probe: Probe::Server(Question { kind: CheckKind::Http(http), .. }), ..
+            }) => http.tls.as_ref(),
+            _ => None,
+        })
+    }
 }
 
 /// Which kind of thing a tracker looks at.
@@ -45,6 +63,8 @@ pub enum Kind {
     File,
     /// `vrrp_track_process`: whether as many as wanted are there.
     Process,
+    /// `vrrp_probe`: whether what it looks at is there, or answers.
+    Probe,
 }
 
 impl fmt::Display for Kind {
@@ -54,6 +74,7 @@ impl fmt::Display for Kind {
             Self::Script => "script",
             Self::File => "file",
             Self::Process => "process",
+            Self::Probe => "probe",
         })
     }
 }
@@ -87,6 +108,8 @@ pub enum Subject {
     File(FileSubject),
     /// `vrrp_track_process`.
     Process(ProcessSubject),
+    /// `vrrp_probe`.
+    Probe(ProbeSubject),
 }
 
 /// `vrrp_script`.
@@ -145,6 +168,47 @@ pub enum Comparison {
     Partial,
     /// The same, and the last word may go on (`param_match initial`).
     Initial,
+}
+
+/// `vrrp_probe`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeSubject {
+    /// What it looks at.
+    pub probe: Probe,
+    /// `interval`: from one begin to the next. A route or a process that comes or goes is a result at once.
+    pub interval: Duration,
+    /// `timeout`: a server that has not answered in this time has failed.
+    pub timeout: Duration,
+    /// `rise`: how many successes after a failure make it up.
+    pub rise: u32,
+    /// `fall`: how many failures after a success make it down.
+    pub fall: u32,
+    /// `init_fail`: it is down until it has succeeded as often as `rise` says.
+    pub init_fail: bool,
+}
+
+/// What a probe looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `tcp`, `http`, `ping`: whether a server answers.
+    Server(Question),
+    /// `default_route`: whether there is one in the main table, over a link that is up.
+    DefaultRoute(Family),
+    /// `process`: whether there are as many as `quorum` says.
+    Process(ProcessSubject),
+}
+
+/// What a server is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// `Tcp`, `Ping`, or `Http` with one url.
+    pub kind: CheckKind,
+    /// Whom; a ping has port 0.
+    pub target: SocketAddr,
+    /// `bindto`: where from, of the target's family.
+    pub source: Option<IpAddr>,
+    /// `bind_if`: over which interface.
+    pub interface: Option<String>,
 }
 
 /// How a tracker bears on a virtual router.

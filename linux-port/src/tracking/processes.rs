@@ -1,5 +1,6 @@
 //! `vrrp_track_process`: how many processes there are of a name or command line. The kernel tells which come and go (the
 //! process connector); where it does not, as in a network namespace or in a kernel without it, /proc is read every second.
+//! Also for probes of processes.
 
 mod connector;
 mod proc;
@@ -7,13 +8,12 @@ mod proc;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
 
 use log::{info, warn};
 use steadfast_core::time::{Duration, Instant};
 
 use super::News;
-use crate::plan::tracking::{Comparison, Kind, ProcessSubject, TrackerName};
+use crate::plan::tracking::{Comparison, ProcessSubject, TrackerName};
 
 use connector::{Connector, Event};
 
@@ -36,7 +36,7 @@ pub(super) struct Processes {
 /// One kind of process.
 #[derive(Debug)]
 struct Watched {
-    name: Arc<str>,
+    tracker: TrackerName,
     subject: ProcessSubject,
     count: u32,
     /// What was told.
@@ -50,16 +50,21 @@ impl Processes {
     pub(super) fn plan<'a>(
         &mut self,
         now: Instant,
-        planned: impl Iterator<Item = (&'a Arc<str>, &'a ProcessSubject)>,
+        planned: impl Iterator<Item = (&'a TrackerName, &'a ProcessSubject)>,
         news: &mut Vec<News>,
     ) -> bool {
-        let mut before: HashMap<Arc<str>, Watched> =
-            self.list.drain(..).map(|watched| (Arc::clone(&watched.name), watched)).collect();
-        for (name, subject) in planned {
-            let up =
-                before.remove(name).filter(|known| known.subject.words == subject.words).and_then(|known| known.up);
-            let (name, subject) = (Arc::clone(name), subject.clone());
-            self.list.push(Watched { name, subject, count: 0, up, turns_at: None });
+        let mut before: HashMap<TrackerName, Watched> =
+            self.list.drain(..).map(|watched| (watched.tracker.clone(), watched)).collect();
+        for (tracker, subject) in planned {
+            let known = before.remove(tracker).filter(|known| known.subject.words == subject.words);
+            let (tracker, subject) = (tracker.clone(), subject.clone());
+            self.list.push(Watched {
+                tracker,
+                subject,
+                count: 0,
+                up: known.and_then(|known| known.up),
+                turns_at: None,
+            });
         }
         self.known.clear();
         let mut opened = false;
@@ -95,7 +100,7 @@ impl Processes {
         let result = connector.read(|event| match event {
             Event::Ready => {
                 if !self.told {
-                    info!("vrrp_track_process: the kernel tells of processes");
+                    info!("processes: the kernel tells of them");
                 }
                 (self.told, lost) = (true, true);
             }
@@ -191,7 +196,7 @@ impl Processes {
 }
 
 fn silent(why: &str) {
-    warn!("vrrp_track_process: the kernel does not tell of processes here, so /proc is read every second: {why}");
+    warn!("processes: the kernel does not tell of processes here, so /proc is read every second: {why}");
 }
 
 impl Watched {
@@ -210,12 +215,12 @@ impl Watched {
             }
         }
         (self.up, self.turns_at) = (Some(up), None);
-        let tracker = TrackerName { kind: Kind::Process, name: Arc::clone(&self.name) };
         let wanted = match (subject.quorum, subject.quorum_max) {
             (least, u32::MAX) => format!("at least {least} wanted"),
             (least, most) => format!("{least} to {most} wanted"),
         };
-        Some(News { tracker, value: Some(up.into()), result: format!("{count} running, {wanted}").into() })
+        let result = format!("{count} running, {wanted}").into();
+        Some(News { tracker: self.tracker.clone(), value: Some(up.into()), result })
     }
 }
 
@@ -243,10 +248,14 @@ mod tests {
     use std::process::{Child, Command};
 
     use super::*;
-    use crate::plan::tracking::Value;
+    use crate::plan::tracking::{Kind, Value};
     use crate::sys::clock;
     use crate::sys::local;
     use crate::sys::poll::PollSet;
+
+    fn tracker() -> TrackerName {
+        TrackerName { kind: Kind::Process, name: "x".into() }
+    }
 
     fn subject(words: &[&str], comparison: Comparison) -> ProcessSubject {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
@@ -304,7 +313,7 @@ mod tests {
     fn comes_and_goes(name: &str, told: bool) {
         let (mut processes, mut news) = (Processes::default(), Vec::new());
         let watched = subject(&[name], Comparison::Name);
-        processes.plan(clock::now(), [(&"x".into(), &watched)].into_iter(), &mut news);
+        processes.plan(clock::now(), [(&tracker(), &watched)].into_iter(), &mut news);
         if !told {
             processes.connector = None;
         }
@@ -335,7 +344,7 @@ mod tests {
     fn delays_bridge_a_restart() {
         let now = Instant::from_micros(1_000_000);
         let mut watched = Watched {
-            name: "x".into(),
+            tracker: tracker(),
             subject: ProcessSubject { terminate_delay: Duration::from_secs(2), ..subject(&["x"], Comparison::Name) },
             count: 1,
             up: None,

@@ -11,6 +11,7 @@ use log::{debug, warn};
 use steadfast_core::time::Instant;
 
 use super::News;
+use super::level::Level;
 use crate::plan::tracking::{Kind, ScriptSubject, TrackerName, Value};
 use crate::process::{Ended, ProgramId, Programs};
 use crate::sys::clock;
@@ -44,46 +45,6 @@ struct Script {
     result: Arc<str>,
 }
 
-/// What results of one after the other come to, with keepalived's rules: the first one decides, after that as many in
-/// succession as `rise` and `fall` say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Level {
-    rise: u32,
-    fall: u32,
-    /// What it is, as far as it is known.
-    up: Option<bool>,
-    /// The next result decides.
-    open: bool,
-    /// Results in succession that say the opposite.
-    against: u32,
-}
-
-impl Level {
-    fn new(subject: &ScriptSubject) -> Self {
-        let up = subject.init_fail.then_some(false);
-        Self { rise: subject.rise, fall: subject.fall, up, open: up.is_none(), against: 0 }
-    }
-
-    /// Takes in a result.
-    fn note(&mut self, success: bool) {
-        if std::mem::take(&mut self.open) {
-            (self.up, self.against) = (Some(success), 0);
-        } else if self.up == Some(success) {
-            self.against = 0;
-        } else {
-            self.against = self.against.saturating_add(1);
-            if self.against >= self.wanted() {
-                (self.up, self.against) = (Some(success), 0);
-            }
-        }
-    }
-
-    /// How many results in succession change it.
-    fn wanted(&self) -> u32 {
-        if self.up == Some(true) { self.fall } else { self.rise }
-    }
-}
-
 impl Scripts {
     pub(super) fn new() -> io::Result<Self> {
         let (list, timers) = Default::default();
@@ -112,15 +73,13 @@ impl Scripts {
                     known.subject = subject.clone();
                 }
                 known => {
-                    let mut level = Level::new(subject);
+                    let mut level = Level::new(subject.rise, subject.fall, subject.init_fail);
                     if let Some(known) = known {
                         self.timers.remove(&(known.next, Arc::clone(name)));
                         if let Some(run) = known.run.take() {
                             self.programs.cancel(now, run);
                         }
-                        if let Some(up) = known.level.up {
-                            (level.up, level.open) = (Some(up), true);
-                        }
+                        level = level.after(known.level);
                     }
                     self.serial += 1;
                     let script = Script {
@@ -189,12 +148,7 @@ impl Scripts {
                 Ended::NotRun(error) => (false, format!("it cannot be run: {error}")),
             };
             let before = script.level.up;
-            script.level.note(success);
-            let Level { against, .. } = script.level;
-            let result = match against {
-                0 => result,
-                _ => format!("{result}, {against} of {}", script.level.wanted()),
-            };
+            let result = script.level.note(success, result);
             if script.level.up != before || *script.result != *result {
                 script.result = result.into();
                 news.push(script.news(&name));
@@ -232,7 +186,7 @@ impl Script {
 }
 
 /// Whether an error is the machine's, not the script's.
-fn is_shortage(error: &io::Error) -> bool {
+pub(super) fn is_shortage(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE))
 }
 
@@ -249,24 +203,6 @@ mod tests {
         let interval = Duration::from_millis(millis);
         let script = Arc::new(process::Script { words, user: None });
         ScriptSubject { script, interval, timeout: interval, rise: 1, fall: 1, init_fail: false }
-    }
-
-    fn levels(rise: u32, fall: u32, init_fail: bool, results: &str) -> String {
-        let mut level = Level::new(&ScriptSubject { rise, fall, init_fail, ..subject("", 1) });
-        let mut said = String::new();
-        for result in results.chars() {
-            level.note(result == '+');
-            said.push(if level.up == Some(true) { '+' } else { '-' });
-        }
-        said
-    }
-
-    #[test]
-    fn the_first_result_decides_and_then_as_many_as_are_wanted() {
-        assert_eq!(levels(1, 1, false, "+-+-"), "+-+-");
-        assert_eq!(levels(2, 3, false, "+--+---++"), "++++++--+");
-        assert_eq!(levels(3, 2, false, "-++-+++--"), "------++-");
-        assert_eq!(levels(2, 1, true, "++-"), "-+-");
     }
 
     /// Runs until there is news of `name` with this value.

@@ -21,6 +21,7 @@ pub(super) const FILE: &[Keyword] = &[
     port("vrrp_track_process"),
     port("vrrp_track_file"),
     port("track_file"),
+    own_port("vrrp_probe"),
     not_yet("track_group"),
     not_yet("garp_group"),
     not_yet("interface_up_down_delays"),
@@ -252,6 +253,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     port("track_script"),
     port("track_file"),
     port("track_process"),
+    own_port("track_probe"),
     not_yet("track_bfd"),
     not_yet("owner_ignore_adverts"),
     not_yet("timer_expired_backup"),
@@ -297,6 +299,7 @@ pub(super) const SYNC_GROUP: &[Keyword] = &[
     port("track_script"),
     port("track_file"),
     port("track_process"),
+    own_port("track_probe"),
     not_yet("track_bfd"),
     port("notify_master"),
     port("notify_backup"),
@@ -332,6 +335,26 @@ pub(super) const TRACK_PROCESS: &[Keyword] = &[
     supported("terminate_delay"),
     supported("delay"),
     supported("full_command"),
+];
+
+#[cfg(feature = "all-keywords")]
+pub(super) const PROBE: &[Keyword] = &[
+    own("tcp"),
+    own("http"),
+    own("ping"),
+    own("default_route"),
+    own("process"),
+    own("quorum"),
+    own("status_code"),
+    own("virtualhost"),
+    own("bindto"),
+    own("bind_if"),
+    own("interval"),
+    own("timeout"),
+    own("rise"),
+    own("fall"),
+    own("weight"),
+    own("init_fail"),
 ];
 
 pub(super) const GARP_GROUP: &[Keyword] =

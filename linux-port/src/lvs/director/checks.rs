@@ -12,11 +12,11 @@ use std::sync::Arc;
 use log::debug;
 use steadfast_core::time::{Duration, Instant};
 
-use super::attempt::{self, Attempt, Buffer, Step, describe};
-use super::sockets::Sockets;
+use crate::lvs::attempt::{self, Attempt, Buffer, Step, Way, describe};
 use crate::lvs::plan::{Check, CheckKind};
 use crate::lvs::probe::{self, TlsContext, Transport};
 use crate::lvs::schedule::{Outcome, Schedule};
+use crate::lvs::sockets::Sockets;
 use crate::lvs::verdict::{Verdict, WeightChange};
 use crate::process::{Ended, ProgramId, Programs};
 use crate::source;
@@ -365,7 +365,7 @@ impl Checks {
                     Err(why) => return self.finish(now, epoll, slot, Verdict::Down(why.into())),
                 };
                 let token = token(slot, checker.serial);
-                match Attempt::begin(now, &plan, transport, dialogue, epoll, &mut self.sockets, token) {
+                match Attempt::begin(now, Way::from(&*plan), transport, dialogue, epoll, &mut self.sockets, token) {
                     Ok(attempt) => {
                         let speaks_first = attempt.speaks_first();
                         checker.state = State::Attempt(attempt);

@@ -13,10 +13,15 @@ use super::super::plan::{HttpCheck, HttpVersion, TlsCheck, UrlCheck};
 use pattern::PatternDraft;
 
 /// The status codes of an answer that is as it should be, unless told otherwise.
-const GOOD: (u16, u16) = (200, 299);
+pub(crate) const GOOD: (u16, u16) = (200, 299);
 
 /// The longest path, in bytes.
 const MOST_PATH: usize = 1024;
+
+/// Whether it can be asked for: from its `/`, without what would end the request's first line.
+pub(crate) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= MOST_PATH && text.chars().all(|c| !c.is_control() && c != ' ')
+}
 
 /// What the block says.
 pub(super) struct HttpDraft {
@@ -65,11 +70,7 @@ impl HttpDraft {
         let mut pattern = PatternDraft::default();
         let has_block = reader.block(statement, Vocabulary::Url, |keyword, entry, reader| match keyword {
             "path" => {
-                // What would end the request's first line.
-                let parse = |text: &str| {
-                    let plain = text.chars().all(|c| !c.is_control() && c != ' ');
-                    (text.starts_with('/') && text.len() <= MOST_PATH && plain).then(|| text.to_owned())
-                };
+                let parse = |text: &str| is_path(text).then(|| text.to_owned());
                 path = reader.required(entry, "a path from its /, without blanks", parse).or(path.take());
                 path.get_or_insert_default();
             }
@@ -163,6 +164,13 @@ fn statuses(statement: &Statement<'_>, good: &mut Statuses, reader: &mut Reader<
             }
         }
     }
+}
+
+/// The codes that one `status_code` names.
+pub(crate) fn status_code(statement: &Statement<'_>, reader: &mut Reader<'_>) -> Vec<(u16, u16)> {
+    let mut good = [false; CODES];
+    statuses(statement, &mut good, reader);
+    ranges(&good)
 }
 
 /// The ranges of codes that follow each other.

@@ -19,9 +19,7 @@ use std::sync::Arc;
 use rustls::{ClientConfig, pki_types::ServerName};
 
 use super::Dialogue;
-#[cfg(feature = "tls")]
-use crate::lvs::plan::TlsIdentity;
-use crate::lvs::plan::{CheckKind, LvsPlan, TlsCheck};
+use crate::lvs::plan::{CheckKind, LvsPlan, TlsCheck, TlsIdentity};
 
 /// What TLS needs besides a server: made once per configuration.
 #[derive(Clone, Debug, Default)]
@@ -48,11 +46,20 @@ impl TlsContext {
     /// # Errors
     /// Which file or name cannot be used, and why.
     pub fn load(plan: &LvsPlan) -> Result<Self, String> {
-        if checks(plan).next().is_none() {
+        Self::of(&plan.tls, checks(plan))
+    }
+
+    /// Reads these files, if there is any such check.
+    ///
+    /// # Errors
+    /// As of [`Self::load`].
+    pub fn of<'a>(identity: &TlsIdentity, checks: impl Iterator<Item = &'a TlsCheck>) -> Result<Self, String> {
+        let mut checks = checks.peekable();
+        if checks.peek().is_none() {
             return Ok(Self::default());
         }
-        let configs = Configs::load(&plan.tls)?;
-        checks(plan).try_for_each(|check| configs.server_name(check, Ipv4Addr::UNSPECIFIED.into()).map(drop))?;
+        let configs = Configs::load(identity)?;
+        checks.try_for_each(|check| configs.server_name(check, Ipv4Addr::UNSPECIFIED.into()).map(drop))?;
         Ok(Self { configs: Some(configs) })
     }
 
@@ -107,7 +114,15 @@ impl TlsContext {
     /// # Errors
     /// A check of the plan wants TLS.
     pub fn load(plan: &LvsPlan) -> Result<Self, String> {
-        match checks(plan).next() {
+        Self::of(&plan.tls, checks(plan))
+    }
+
+    /// Reads nothing.
+    ///
+    /// # Errors
+    /// There is a check that wants TLS.
+    pub fn of<'a>(_: &TlsIdentity, mut checks: impl Iterator<Item = &'a TlsCheck>) -> Result<Self, String> {
+        match checks.next() {
             Some(_) => Err(WITHOUT.into()),
             None => Ok(Self::default()),
         }

@@ -1,5 +1,6 @@
 //! `vrrp_script`, `track_file` and `vrrp_track_process`: what is looked at, and the weight that holds where a use gives
-//! none. What is wrong with the path of a `track_file` is said by LVS's grammar, which reads it too.
+//! none; `vrrp_probe` is in [`super::probe`]. What is wrong with the path of a `track_file` is said by LVS's grammar, which
+//! reads it too.
 
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use steadfast_core::time::Duration;
 use crate::grammar::reader::Reader;
 use crate::grammar::script::{After, Scripts};
 
-use super::{Comparison, FileSubject, Kind, ProcessSubject, ScriptSubject, Subject};
+use super::{Comparison, FileSubject, Kind, ProcessSubject, ScriptSubject, Subject, probe};
 
 /// The kernel keeps so many bytes of a process's name.
 const LONGEST_NAME: usize = 15;
@@ -37,6 +38,7 @@ pub(super) fn defines(keyword: &str) -> Option<Kind> {
         "vrrp_script" => Some(Kind::Script),
         "track_file" | "vrrp_track_file" => Some(Kind::File),
         "vrrp_track_process" => Some(Kind::Process),
+        "vrrp_probe" => Some(Kind::Probe),
         _ => None,
     }
 }
@@ -54,19 +56,20 @@ pub(super) fn read(
         Kind::Script => script(statement, scripts, reader),
         Kind::File => file(statement, reader),
         Kind::Process => process(statement, reader),
+        Kind::Probe => probe::read(statement, reader),
     };
     let name = match kind {
         // LVS's grammar says what is wrong.
         Kind::File => statement.words.clone().next()?.text.to_owned(),
         _ => reader.text(statement, "a name")?,
     };
-    let default = i32::from(kind != Kind::Script);
+    let default = i32::from(!matches!(kind, Kind::Script | Kind::Probe));
     let (weight, reverse) = weight.unwrap_or((default, false));
     Some((name, Definition { place: statement.keyword.place, subject, weight, reverse, used: false }))
 }
 
 /// `weight NUMBER [reverse]`: within `most`, as far as it is right.
-fn weight(
+pub(super) fn weight(
     statement: &Statement<'_>,
     most: u32,
     expected: &'static str,
@@ -141,7 +144,7 @@ fn script(
 }
 
 /// A number of times, at least `least`.
-fn count(statement: &Statement<'_>, least: u32, reader: &mut Reader<'_>) -> Option<u32> {
+pub(super) fn count(statement: &Statement<'_>, least: u32, reader: &mut Reader<'_>) -> Option<u32> {
     let expected = if least == 0 { "a number" } else { "a number of 1 or more" };
     reader.number(statement, expected, least..=i32::MAX.unsigned_abs())
 }
@@ -217,6 +220,24 @@ fn process(statement: &Statement<'_>, reader: &mut Reader<'_>) -> (Option<Subjec
         }
         return (None, weighed);
     }
+    let comparison = comparison(&mut words, matching, full, statement.keyword.place, reader);
+    let quorum = quorum.unwrap_or(1.min(quorum_max));
+    if quorum > quorum_max {
+        let message = Message::Text("`quorum` is larger than `quorum_max`: it can never be up");
+        reader.warning(statement.keyword.place, message);
+    }
+    let subject = ProcessSubject { words, comparison, quorum, quorum_max, fork_delay, terminate_delay };
+    (Some(Subject::Process(subject)).filter(|_| !reader.has_errors()), weighed)
+}
+
+/// What the words of `process` are compared with. A name of which the kernel keeps only a part is cut, which is said.
+pub(super) fn comparison(
+    words: &mut [String],
+    matching: Option<Comparison>,
+    full: bool,
+    place: Place,
+    reader: &mut Reader<'_>,
+) -> Comparison {
     let comparison = match (matching, words.len()) {
         // Without arguments it is to have none.
         (Some(_), 1) => Comparison::Whole,
@@ -232,15 +253,9 @@ fn process(statement: &Statement<'_>, reader: &mut Reader<'_>) -> (Option<Subjec
         let shown = Short(name).to_string();
         *name = String::from_utf8_lossy(&name.as_bytes()[..LONGEST_NAME]).into_owned();
         let message = format_args!("the kernel keeps {LONGEST_NAME} bytes of a name: `{shown}` is looked for by them");
-        reader.warning(statement.keyword.place, message);
+        reader.warning(place, message);
     }
-    let quorum = quorum.unwrap_or(1.min(quorum_max));
-    if quorum > quorum_max {
-        let message = Message::Text("`quorum` is larger than `quorum_max`: it can never be up");
-        reader.warning(statement.keyword.place, message);
-    }
-    let subject = ProcessSubject { words, comparison, quorum, quorum_max, fork_delay, terminate_delay };
-    (Some(Subject::Process(subject)).filter(|_| !reader.has_errors()), weighed)
+    comparison
 }
 
 fn delay(statement: &Statement<'_>, reader: &mut Reader<'_>) -> Option<Duration> {

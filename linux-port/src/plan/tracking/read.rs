@@ -12,6 +12,7 @@ use steadfast_core::config::statement::Statement;
 use crate::check::Findings;
 use crate::grammar::reader::Reader;
 use crate::grammar::script::Scripts;
+use crate::lvs::plan::TlsIdentity;
 use crate::plan::{PlannedGroup, PlannedRouter};
 
 use super::definitions::{self, Definition};
@@ -68,7 +69,7 @@ pub(crate) fn read(
             bearings.insert(router.name.clone(), all);
         }
     }
-    TrackingPlan { trackers: file.trackers(&bearings), bearings }
+    TrackingPlan { trackers: file.trackers(&bearings), bearings, tls: TlsIdentity::default() }
 }
 
 struct File<'r> {
@@ -182,6 +183,7 @@ impl File<'_> {
                 let what = match kind {
                     Kind::File => "track_file",
                     Kind::Process => "vrrp_track_process",
+                    Kind::Probe => "vrrp_probe",
                     _ => "vrrp_script",
                 };
                 let name = Short(name);

@@ -201,3 +201,112 @@ fn the_number_of_a_file_counts_as_often_as_its_weight_says() {
         assert_eq!(effect(weight, reverse, Some(Value::Number(number))), expected, "{weight} {reverse} {number}");
     }
 }
+
+/// The probe with these lines, the first of which is line 2, and what is said.
+fn probe(lines: &str) -> (Option<ProbeSubject>, TrackingPlan, Vec<String>) {
+    let (plan, said) = read(&format!("vrrp_probe p {{\n{lines}\n}}\n{INSTANCE}track_probe {{\n p\n}}\n}}\n"));
+    let subject = plan.trackers.first().map(|tracker| match tracker.subject.clone() {
+        Subject::Probe(probe) => probe,
+        other => panic!("a probe, not {other:?}"),
+    });
+    (subject, plan, said)
+}
+
+#[test]
+fn a_probe_has_the_defaults_of_a_script() {
+    let (subject, plan, said) = probe("tcp 192.0.2.1 80");
+    assert_eq!((said, bearings(&plan, "V")), (vec![], vec!["probe p 0".to_owned()]));
+    let subject = subject.unwrap();
+    let second = Duration::from_secs(1);
+    assert_eq!((subject.interval, subject.timeout, subject.rise, subject.fall), (second, second, 1, 1));
+    assert!(!subject.init_fail);
+    let target = "192.0.2.1:80".parse().unwrap();
+    let question = Question { kind: CheckKind::Tcp, target, source: None, interface: None };
+    assert_eq!(subject.probe, Probe::Server(question.clone()));
+    assert_eq!(probe("tcp 192.0.2.1:80").0.unwrap().probe, Probe::Server(question));
+    let Probe::Server(question) = probe("tcp [2001:db8::1]:80").0.unwrap().probe else { panic!("a server") };
+    assert_eq!(question.target.to_string(), "[2001:db8::1]:80");
+    assert_eq!(probe("tcp 2001:db8::1 80").0.unwrap().probe, Probe::Server(question));
+}
+
+#[test]
+fn a_probe_may_say_more() {
+    let lines = "http https://192.0.2.1/x\nvirtualhost www.example.org\nstatus_code 200 300-302\nbindto 192.0.2.9\n\
+                 bind_if eth7\ninterval 2\ntimeout 0.5\nrise 2\nfall 3\nweight -20 reverse\ninit_fail";
+    let (subject, plan, said) = probe(lines);
+    assert_eq!((said, bearings(&plan, "V")), (vec![], vec!["probe p -20 reverse".to_owned()]));
+    let subject = subject.unwrap();
+    assert_eq!((subject.interval, subject.timeout), (Duration::from_secs(2), Duration::from_millis(500)));
+    assert_eq!((subject.rise, subject.fall, subject.init_fail), (2, 3, true));
+    let Probe::Server(Question { kind: CheckKind::Http(http), target, source, interface }) = subject.probe else {
+        panic!("a server")
+    };
+    assert_eq!((target.to_string().as_str(), interface.as_deref()), ("192.0.2.1:443", Some("eth7")));
+    assert_eq!(source, Some("192.0.2.9".parse().unwrap()));
+    let url = &http.urls[0];
+    assert_eq!((&*url.path, url.host.as_deref()), ("/x", Some("www.example.org")));
+    assert_eq!(url.status, [(200, 200), (300, 302)]);
+    assert!(http.tls.is_some_and(|tls| tls.send_name));
+    assert_eq!(plan.tls_checks().count(), 1);
+    let Probe::Process(process) = probe("process nginx\nquorum 2").0.unwrap().probe else { panic!("a process") };
+    assert_eq!((process.words, process.comparison, process.quorum), (vec!["nginx".into()], Comparison::Name, 2));
+    let route = |lines: &str| probe(lines).0.unwrap().probe;
+    assert_eq!(route("default_route"), Probe::DefaultRoute(Family::V4));
+    assert_eq!(route("default_route ipv4"), Probe::DefaultRoute(Family::V4));
+    assert_eq!(route("default_route ipv6"), Probe::DefaultRoute(Family::V6));
+    // One line is enough, as everywhere.
+    assert!(read("vrrp_probe p { ping 192.0.2.1 }\n").1[0].starts_with("1:1: nothing tracks the probe `p`"));
+}
+
+#[test]
+fn a_probe_that_cannot_be_made_is_left_out() {
+    for (lines, expected) in [
+        ("", "1:1: `vrrp_probe` "),
+        ("interval 2", "1:1: `vrrp_probe` "),
+        ("tcp", "2:1: "),
+        ("tcp 192.0.2.1", "2:5: "),
+        ("tcp 192.0.2.1 0", "2:5: "),
+        ("tcp www.example.org 80", "2:5: "),
+        ("tcp 2001:db8::1:80", "2:5: "),
+        ("tcp 192.0.2.1 80\nping 192.0.2.1", "3:1: a vrrp_probe looks at one thing, this one at its `tcp`: `ping` is "),
+        ("http http://www.example.org/", "2:6: "),
+        ("http 192.0.2.1", "2:6: "),
+        ("ping 224.0.0.1", "2:6: "),
+        ("ping fe80::1", "2:1: `bind_if` is missing"),
+        ("ping 192.0.2.1\nbindto 2001:db8::1", "3:1: "),
+        ("ping 192.0.2.1\nbind_if much_too_long_a_name", "3:9: "),
+        ("default_route both", "2:15: "),
+        ("process", "2:1: "),
+    ] {
+        let (subject, _, said) = probe(lines);
+        assert_eq!(subject, None, "{lines}");
+        assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+    }
+}
+
+#[test]
+fn what_has_no_effect_on_a_probe_is_said() {
+    for (lines, expected) in [
+        ("ping 192.0.2.1\nstatus_code 200", "3:1: `status_code` has no effect: a probe of `ping` does not take it"),
+        ("default_route\ntimeout 1", "3:1: `timeout` has no effect: a probe of `default_route` does not take it"),
+        ("tcp 192.0.2.1 80\nquorum 2", "3:1: `quorum` has no effect: a probe of `tcp` does not take it"),
+        ("interval 1\ntcp 192.0.2.1 80\ntimeout 2", "4:1: `timeout` is longer than `interval`: "),
+        ("tcp 192.0.2.1 80 x", "2:18: "),
+        ("tcp 192.0.2.1 80\ninterval soon", "3:10: "),
+        ("tcp 192.0.2.1 80\nfal 2", "3:1: unknown keyword `fal`; did you mean `fall`?"),
+        ("process much_too_long_a_name", "2:1: the kernel keeps 15 bytes"),
+    ] {
+        let (subject, _, said) = probe(lines);
+        assert!(subject.is_some(), "{lines}");
+        assert!(said.len() == 1 && said[0].starts_with(expected), "{lines}: {said:?}");
+    }
+    let (bears, said) = instance("vrrp_probe p {\n default_route\n}\n", "track_probe {\n what\n}\n");
+    assert_eq!(bears, [""; 0]);
+    assert_eq!(
+        said,
+        [
+            "1:1: nothing tracks the probe `p`: it is not looked at",
+            "9:2: there is no vrrp_probe `what`: it is not tracked"
+        ]
+    );
+}

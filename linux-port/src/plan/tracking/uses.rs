@@ -1,5 +1,5 @@
-//! `track_interface`, `track_script`, `track_file` and `track_process` in a `vrrp_instance` or a `vrrp_sync_group`: which
-//! trackers bear on it, and with which weight. As with keepalived an entry with a wrong option is left out, and it is
+//! `track_interface`, `track_script`, `track_file`, `track_process` and `track_probe` in a `vrrp_instance` or a
+//! `vrrp_sync_group`: which trackers bear on it, and with which weight. As with keepalived an entry with a wrong option is left out, and it is
 //! said.
 
 use steadfast_core::config::diagnostic::Short;
@@ -39,6 +39,7 @@ impl<'a> Uses<'a> {
                 "track_script" => Kind::Script,
                 "track_file" => Kind::File,
                 "track_process" => Kind::Process,
+                "track_probe" => Kind::Probe,
                 "sync_group_tracking_weight" | "global_tracking" => {
                     uses.weighs_members |= reader.flag(&entry);
                     continue;
@@ -70,7 +71,7 @@ fn one<'a>(kind: Kind, entry: &Statement<'a>, reader: &mut Reader<'_>) -> Option
             reader.warning(place, format_args!("`{shown}` is not tracked: it knows `weight`, not `{option}`"));
             return None;
         }
-        let most = if matches!(kind, Kind::Interface | Kind::Script) { 253 } else { 254 };
+        let most = if matches!(kind, Kind::Interface | Kind::Script | Kind::Probe) { 253 } else { 254 };
         let Some(number) = words.next() else {
             reader.warning(place, format_args!("`{shown}` is not tracked: its `weight` has no number"));
             return None;

@@ -13,7 +13,7 @@ const MOST: usize = 128;
 
 /// The sockets that wait for their next connection; all of one epoll set.
 #[derive(Debug, Default)]
-pub(super) struct Sockets {
+pub(crate) struct Sockets {
     v4: Vec<OwnedFd>,
     v6: Vec<OwnedFd>,
 }
@@ -23,7 +23,7 @@ impl Sockets {
     ///
     /// # Errors
     /// As of [`client::connect`].
-    pub(super) fn connect(&mut self, target: SocketAddr, epoll: &Epoll, token: u64) -> Result<OwnedFd, Failure> {
+    pub(crate) fn connect(&mut self, target: SocketAddr, epoll: &Epoll, token: u64) -> Result<OwnedFd, Failure> {
         // What an old socket cannot do is not said of the server: a new one tries.
         if let Some(socket) = self.idle(target).pop()
             && client::connect_again(socket.as_fd(), target).is_ok()
@@ -37,7 +37,7 @@ impl Sockets {
     }
 
     /// Resets a connection that [`Self::connect`] has made.
-    pub(super) fn take_back(&mut self, socket: OwnedFd, target: SocketAddr) {
+    pub(crate) fn take_back(&mut self, socket: OwnedFd, target: SocketAddr) {
         let idle = self.idle(target);
         if idle.len() < MOST && client::disconnect(socket.as_fd()).is_ok() {
             idle.push(socket);

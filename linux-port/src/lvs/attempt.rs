@@ -1,5 +1,6 @@
-//! One attempt of a check that goes over a socket: connecting, then the dialogue, each within the check's
-//! connect_timeout. Whatever the other side does, one step takes a bounded amount of bytes.
+//! One attempt of a check that goes over a socket: connecting, then the dialogue, each within the same time. Whatever
+//! the other side does, one step takes a bounded amount of bytes. The director makes them for real servers, tracking
+//! for `vrrp_probe` ([`crate::tracking`]).
 
 use std::borrow::Cow;
 use std::io;
@@ -24,7 +25,7 @@ const PIECES: usize = 4;
 const TURNS: usize = 16;
 
 /// What is under way.
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     socket: OwnedFd,
     /// Whether the socket is one of [`Sockets`].
     lent: bool,
@@ -33,7 +34,7 @@ pub(super) struct Attempt {
     /// How long each stage may take.
     limit: Duration,
     /// When it is over at the latest.
-    pub(super) deadline: Instant,
+    pub(crate) deadline: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +44,24 @@ enum Stage {
     Datagram,
 }
 
+/// Where an attempt goes, how, and how long each of its stages may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) target: SocketAddr,
+    pub(crate) route: Route<'a>,
+    pub(crate) limit: Duration,
+}
+
+impl<'a> From<&'a Check> for Way<'a> {
+    fn from(check: &'a Check) -> Self {
+        let route = Route { source: check.source, interface: check.interface.as_deref(), mark: check.mark };
+        Self { target: check.target, route, limit: check.timing.connect_timeout }
+    }
+}
+
 /// What follows from a step.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Nothing until something happens, or the deadline.
     Wait,
     /// There is more to do at once.
@@ -55,58 +71,57 @@ pub(super) enum Step {
 }
 
 /// Memory that all attempts share.
-pub(super) type Buffer = Box<[u8]>;
+pub(crate) type Buffer = Box<[u8]>;
 
 /// A buffer for [`Attempt::go_on`].
-pub(super) fn buffer() -> Buffer {
+pub(crate) fn buffer() -> Buffer {
     vec![0; PIECE].into_boxed_slice()
 }
 
 impl Attempt {
     /// Begins an attempt over a socket; events of it come with `token`. `Err` is a verdict, or something that is
     /// missing here.
-    pub(super) fn begin(
+    pub(crate) fn begin(
         now: Instant,
-        check: &Check,
+        way: Way<'_>,
         transport: Transport,
         dialogue: Option<Box<dyn Dialogue>>,
         epoll: &Epoll,
         sockets: &mut Sockets,
         token: u64,
     ) -> Result<Self, Failure> {
-        let limit = check.timing.connect_timeout;
+        let Way { target, route, limit } = way;
         let deadline = now + limit;
-        let anyhow = check.source.is_none() && check.interface.is_none() && check.mark == 0;
+        let anyhow = route.source.is_none() && route.interface.is_none() && route.mark == 0;
         if transport == Transport::Connect && anyhow {
-            let socket = sockets.connect(check.target, epoll, token)?;
+            let socket = sockets.connect(target, epoll, token)?;
             return Ok(Self { socket, lent: true, stage: Stage::Connecting, dialogue: None, limit, deadline });
         }
-        let route = Route { source: check.source, interface: check.interface.as_deref(), mark: check.mark };
         let (kind, stage, interest) = match transport {
             Transport::Datagram => (Kind::Datagram, Stage::Datagram, Interest::ARRIVALS),
             Transport::Echo => (Kind::Echo, Stage::Datagram, Interest::ARRIVALS),
             Transport::Stream => (Kind::Stream, Stage::Connecting, Interest::CHANGES),
             _ => (Kind::Stream, Stage::Connecting, Interest::CONNECTION),
         };
-        let socket = client::connect(kind, check.target, route)?;
+        let socket = client::connect(kind, target, route)?;
         epoll.add(socket.as_fd(), interest, token)?;
         Ok(Self { socket, lent: false, stage, dialogue, limit, deadline })
     }
 
     /// The attempt is over, and its connection was there: its socket goes back to where it came from.
-    pub(super) fn give_back(self, target: SocketAddr, sockets: &mut Sockets) {
+    pub(crate) fn give_back(self, target: SocketAddr, sockets: &mut Sockets) {
         if self.lent {
             sockets.take_back(self.socket, target);
         }
     }
 
     /// Whether something is to be sent before anything can happen: there is no connection to wait for.
-    pub(super) fn speaks_first(&self) -> bool {
+    pub(crate) fn speaks_first(&self) -> bool {
         self.stage == Stage::Datagram
     }
 
     /// Something has happened at the socket (`failed`: an error, or its end), or it was just made, or is to go on.
-    pub(super) fn go_on(&mut self, now: Instant, failed: bool, buffer: &mut Buffer) -> Step {
+    pub(crate) fn go_on(&mut self, now: Instant, failed: bool, buffer: &mut Buffer) -> Step {
         match self.stage {
             Stage::Connecting => {
                 if failed && let Some(error) = client::take_error(self.socket.as_fd()) {
@@ -125,7 +140,7 @@ impl Attempt {
     }
 
     /// What a deadline means that has come.
-    pub(super) fn expire(&mut self) -> Verdict {
+    pub(crate) fn expire(&mut self) -> Verdict {
         match (&self.dialogue, self.stage) {
             (Some(dialogue), Stage::Stream | Stage::Datagram) if dialogue.silence_is_up().is_some() => Verdict::Up,
             (Some(dialogue), Stage::Stream | Stage::Datagram) => dialogue.timed_out(self.limit),
@@ -210,7 +225,7 @@ fn is_end(error: &io::Error) -> bool {
 }
 
 /// An error of the network, in a few words.
-pub(super) fn describe(error: &io::Error) -> Cow<'static, str> {
+pub(crate) fn describe(error: &io::Error) -> Cow<'static, str> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
         io::ErrorKind::ConnectionReset => "connection reset".into(),
