@@ -33,6 +33,9 @@ use scripts::Scripts;
 /// How long it rests after an error of the system before it begins anew.
 const REST: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// The thread's stack: a probe may go through TLS.
+const STACK: usize = 256 << 10;
+
 /// Something has been seen: another value than before, or another result that comes to the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct News {
@@ -74,7 +77,7 @@ impl Watcher {
         let (alive, ended) = channel();
         let (wake, told) = (Arc::new(EventFd::new()?), Arc::new(EventFd::new()?));
         let thread = Ends { inbox, wake: Arc::clone(&wake), news: tell, told: Arc::clone(&told) };
-        let builder = thread::Builder::new().name("tracking".into()).stack_size(256 << 10);
+        let builder = thread::Builder::new().name("tracking".into()).stack_size(STACK);
         guard::start(builder, guard::TRACKING, move || {
             let _alive: Sender<()> = alive;
             work(&thread, plan);

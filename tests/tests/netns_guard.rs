@@ -218,7 +218,7 @@ fn rights_of_threads(stage: &Stage) {
     stage.program("master", PROGRAM);
     stage.program("tracked", PROGRAM);
     let mut daemon = stage.start("notify_fifo FOLDER/fifo nobody nogroup", TRACKED, INSIDE);
-    let more = [("tracking", NET_ADMIN | DAC_OVERRIDE), ("notify", CHOWN | DAC_OVERRIDE)];
+    let more = [("tracking", NET_ADMIN | NET_RAW | DAC_OVERRIDE), ("notify", CHOWN | DAC_OVERRIDE)];
     assert_rights(&daemon, &[&ALWAYS[..], &more].concat());
     assert_scripts(stage, "master", "tracked");
     assert_eq!(fs::metadata(stage.path("fifo")).expect("a FIFO").uid(), NOBODY);
@@ -262,7 +262,7 @@ fn rights_after_a_reload(stage: &Stage) {
     for address in ["10.8.0.100", "10.9.0.101", "10.9.0.100"] {
         wait_for(address, PATIENCE, || holds(address));
     }
-    let more = [("tracking", NET_ADMIN | DAC_OVERRIDE), ("notify", CHOWN | DAC_OVERRIDE)];
+    let more = [("tracking", NET_ADMIN | NET_RAW | DAC_OVERRIDE), ("notify", CHOWN | DAC_OVERRIDE)];
     assert_rights(&daemon, &[&ALWAYS[..], &more].concat());
     assert_scripts(stage, "master", "tracked");
     let made = wait_for("the tracked file", PATIENCE, || fs::read_to_string(stage.path("private/made")).ok());

@@ -32,7 +32,7 @@ fn main() {
         println!("skipped: {why}");
         return;
     }
-    let stories: [(&str, fn(&mut Stage)); 6] = [
+    let stories: [Story; 6] = [
         ("scripts-weigh-and-take-out", scripts),
         ("a-script-that-hangs-has-failed", hanging_script),
         ("interfaces-weigh-and-take-out", interfaces),
@@ -53,7 +53,7 @@ fn main() {
             }));
         }
     }
-    let own: [(&str, fn(&mut Stage)); 8] = [
+    let own: [Story; 8] = [
         ("a-process-dies-and-comes-back", process),
         ("whatever-a-script-has-started-ends-with-it", forking_script),
         ("a-new-tracker-takes-nobody-out-who-runs", new_tracker),
@@ -71,6 +71,9 @@ fn main() {
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
+
+/// A test and its name.
+type Story = (&'static str, fn(&mut Stage));
 
 /// One machine on a LAN, with a folder for what is tracked.
 struct Stage {

@@ -495,6 +495,40 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "tls")]
+    fn a_page_may_be_behind_tls() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["www.example.org".to_owned()]).unwrap();
+        let certificate = certificate.self_signed(&key).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der());
+        let config = rustls::ServerConfig::builder().with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(vec![certificate.der().clone()], key.into()).unwrap());
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap();
+        let told = thread::spawn(move || {
+            let (stream, _) = server.accept().unwrap();
+            let connection = rustls::ServerConnection::new(config).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            let mut request = [0; 1024];
+            let length = stream.read(&mut request).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+            stream.flush().unwrap();
+            (stream.conn.server_name().map(str::to_owned), String::from_utf8_lossy(&request[..length]).into_owned())
+        });
+        // With the stack that it has in the agent.
+        let probing = thread::Builder::new().stack_size(super::super::STACK).spawn(move || {
+            let mut rig = Rig::new(&format!("http https://{address}/health\nvirtualhost www.example.org\ninterval 10"));
+            rig.expect(None, BEGIN);
+            rig.expect(Some(true), "it answers");
+        });
+        probing.unwrap().join().unwrap();
+        let (name, request) = told.join().unwrap();
+        assert_eq!(name.as_deref(), Some("www.example.org"));
+        assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
+        assert!(request.contains("Host: www.example.org\r\n"), "{request}");
+    }
+
+    #[test]
     fn neither_silence_nor_a_flood_is_an_answer() {
         // Nobody accepts: the kernel connects all the same.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,7 +1,7 @@
 //! `vrrp_probe` on real interfaces: each of them fails and recovers, and the router's priority or state follows as often
 //! as `rise` and `fall` say.
 
-use std::process::Command;
+use std::process::{Child, Command};
 
 use steadfast_tests::lab::clock::Stamp;
 use steadfast_tests::lab::servers::{Manner, Servant, Speech};
@@ -22,7 +22,7 @@ fn servant(stage: &Stage, address: &str) -> Servant {
 }
 
 /// The processes of this test's own kind.
-struct Tracked(std::path::PathBuf, std::process::Child);
+struct Tracked(PathBuf, Child);
 
 impl Tracked {
     fn start(stage: &Stage) -> Self {
