@@ -19,8 +19,7 @@ use super::definitions::{comparison, count, weight};
 use super::{Probe, ProbeSubject, ProcessSubject, Question, Subject};
 
 /// Where a web page is.
-const URL: &str =
-    "http://ADDRESS[:PORT]/PATH or https://…: a name is not looked up, and sent if it is given as `virtualhost`";
+const URL: &str = "an address in its URL, as http://192.0.2.1:8080/path (a name is sent by `virtualhost`)";
 
 /// What the block says.
 #[derive(Default)]
