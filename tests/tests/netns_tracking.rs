@@ -4,8 +4,6 @@
 
 #![forbid(unsafe_code)]
 
-#[path = "netns_tracking/limits.rs"]
-mod limits;
 #[path = "netns_tracking/probes.rs"]
 mod probes;
 
@@ -53,7 +51,7 @@ fn main() {
             }));
         }
     }
-    let own: [Story; 8] = [
+    let own: [Story; 7] = [
         ("a-process-dies-and-comes-back", process),
         ("whatever-a-script-has-started-ends-with-it", forking_script),
         ("a-new-tracker-takes-nobody-out-who-runs", new_tracker),
@@ -61,7 +59,6 @@ fn main() {
         ("nothing-is-left-behind", nothing_left),
         ("each-probe-fails-and-recovers", probes::each_probe_counts),
         ("probes-take-out-and-are-told-of", probes::probes_take_out),
-        ("what-hangs-forks-and-is-too-large-delays-nothing", limits::all_at_once),
     ];
     for (name, story) in own {
         trials.push(Trial::test(name, move || {
