@@ -122,6 +122,12 @@ impl Findings {
         }
     }
 
+    /// A place of the text as the log names it: with its file.
+    pub(crate) fn at(&self, place: Place) -> String {
+        let (file, place) = self.lines.origin(place);
+        format!("{}:{place}", file.unwrap_or(&self.file))
+    }
+
     /// Adds what the core's grammar says.
     pub fn add(&mut self, diagnostic: Diagnostic<'_>) {
         let Diagnostic { place, severity, message } = diagnostic;

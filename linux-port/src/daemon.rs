@@ -15,6 +15,7 @@ mod notify;
 mod port;
 mod record;
 mod reload;
+mod routing;
 mod snapshot;
 mod tracking;
 mod watch;
@@ -38,6 +39,7 @@ use crate::logging::{self, Target};
 use crate::netlink::Monitor;
 use crate::plan;
 use crate::socket::ReceiveQueue;
+use crate::statics::Statics;
 use crate::status::{self, Snapshot};
 use crate::storage::Heap;
 use crate::sys::clock;
@@ -74,6 +76,9 @@ const SETTLED: Duration = Duration::from_secs(6);
 
 /// How long a planned stop may take in all; a handover takes one second at most.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a stop waits for what is static to be taken off.
+const STATICS_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// How long to wait for a deadline that is `left` away. The kernel may let a wait last 0.1 % longer than it was
 /// told, 3.6 ms of an Active_Down_Interval: a long one ends a little early, and the short rest is waited for then.
@@ -153,6 +158,8 @@ struct Daemon {
     /// Who was Active when the agent before this one came to its end; only for the first configuration.
     predecessors: Predecessors,
     tracking: Tracking,
+    /// What the machine has besides, if there is any such thing.
+    statics: Option<Statics>,
     /// When it was told to stop.
     stopping: Option<Instant>,
 }
@@ -207,6 +214,9 @@ impl Daemon {
             Err(error) => warn!("after a crash the next start will be one as Backup: no record can be kept: {error}"),
         }
         let startup_delay = plan.globals.startup_delay;
+        // Virtual Routers may advertise from a static address.
+        let statics = Some(plan.statics.clone()).filter(|statics| !statics.is_empty());
+        let statics = statics.map(Statics::start).transpose().map_err(failed("cannot put on what is static"))?;
         let (links, prepared) = VirtualLinks::start(notes.as_ref(), plan)
             .map_err(failed("cannot prepare the interfaces of virtual routers"))?;
         let mut polls = PollSet::new();
@@ -233,6 +243,7 @@ impl Daemon {
             groups: SyncGroups::default(),
             predecessors,
             tracking: Tracking::default(),
+            statics,
             stopping: None,
         };
         let now = clock::now();
@@ -285,6 +296,11 @@ impl Daemon {
         self.port.balancing.stop();
         self.port.advertiser.stop();
         self.port.notices.stop();
+        if let Some(statics) = self.statics.take()
+            && !statics.stop(STATICS_LIMIT)
+        {
+            warn!("static addresses, routes and rules could not be taken off in time");
+        }
         self.links.close();
         self.port.record.close();
         if let Some((script, limit)) = self.port.notices.shutdown() {
@@ -304,6 +320,7 @@ impl Daemon {
         self.receive(now);
         self.answers(now)?;
         self.news(now)?;
+        self.routing_news(now)?;
         self.seen(now);
         if self.polls.is_ready(self.signals.as_fd()) {
             self.signals(now);
@@ -338,6 +355,11 @@ impl Daemon {
             due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
             self.port.flush();
         }
+        // Only now, when addresses are on and announced.
+        if self.port.put_routes(now) && self.answers(now)? {
+            due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
+            self.port.flush();
+        }
         if !self.port.changer.is_waiting() {
             self.port.notices.tell(&self.agent);
         }
@@ -347,7 +369,8 @@ impl Daemon {
         self.port.leases.ask(now);
         self.port.summarize(now);
         let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
-        Ok([due, self.port.leases.due(), self.port.journal.due(), limit].into_iter().flatten().min())
+        let routing = self.port.routings.due(now);
+        Ok([due, self.port.leases.due(), self.port.journal.due(), routing, limit].into_iter().flatten().min())
     }
 
     /// Takes in Advertisements.

@@ -1,7 +1,7 @@
-//! Links and addresses over rtnetlink: a small client that waits for its answers, for set-up work
+//! Links, addresses, routes and rules over rtnetlink: a small client that waits for its answers, for set-up work
 //! ([`Client`]); changes of addresses for the loop, which never wait ([`AddressChanger`]); and what changes
-//! on its own ([`Monitor`]). Of routes only whether there is a default one ([`DefaultRoutes`]); no rules. Framing and
-//! message types come from the rust-netlink crates.
+//! on its own ([`Monitor`], [`RouteMonitor`], [`DefaultRoutes`]). Framing and message types come from the rust-netlink
+//! crates.
 
 mod changer;
 mod client;
@@ -10,18 +10,22 @@ mod message;
 mod monitor;
 mod parse;
 mod renewer;
+mod route_monitor;
+mod routing;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use steadfast_core::types::{Family, MacAddr};
 
-pub use self::changer::{AddressChanger, Change};
+pub use self::changer::{AddressChanger, Change, Refusal};
 pub use self::client::Client;
 pub(crate) use self::client::receive;
 pub(crate) use self::default_route::{DefaultRoute, DefaultRoutes};
 pub use self::monitor::{Event, Monitor};
 pub(crate) use self::parse::{messages, verdict};
 pub use self::renewer::{Renewal, Renewer};
+pub use self::route_monitor::{Removal, RouteMonitor};
+pub use self::routing::{Insertion, RoutingEntry, RoutingKey};
 pub use netlink_packet_route::address::AddressFlags;
 pub use netlink_packet_route::link::MacVlanMode;
 

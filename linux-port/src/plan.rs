@@ -8,6 +8,7 @@ pub mod hmac;
 mod judge;
 pub mod notify;
 pub mod radv;
+pub mod routing;
 pub mod tracking;
 pub mod urgency;
 
@@ -30,12 +31,14 @@ use crate::grammar::reader::Reader;
 use crate::grammar::script::Scripts;
 use crate::lvs::grammar;
 use crate::lvs::plan::LvsPlan;
+use crate::netlink::{AddressFlags, AddressSpec};
 use crate::source;
 
 use flagged::{Flagged, says};
 use hmac::{Authentications, PlannedHmac};
 use notify::{Notifications, Notified, NotifyPlan};
 use radv::RouterAdvertisements;
+use routing::{PlannedRouting, Routings, StaticPlan};
 use tracking::TrackingPlan;
 use urgency::UrgencyPlan;
 
@@ -61,6 +64,8 @@ pub struct Plan {
     pub notify: Arc<NotifyPlan>,
     /// How urgent the agent's threads are.
     pub urgency: Arc<UrgencyPlan>,
+    /// What the machine has besides, whoever is Active.
+    pub statics: StaticPlan,
 }
 
 impl Plan {
@@ -123,6 +128,10 @@ pub struct PlannedRouter {
     pub hmac: Option<Arc<PlannedHmac>>,
     /// `router_advertisements`; then the first address is an IPv6 link-local one.
     pub router_advertisements: Option<Arc<RouterAdvertisements>>,
+    /// `virtual_routes` and `virtual_rules`, if it has any.
+    pub routing: Option<Arc<PlannedRouting>>,
+    /// `promote_secondaries`.
+    pub promote_secondaries: bool,
 }
 
 impl PlannedRouter {
@@ -202,6 +211,34 @@ pub struct PlannedAddress {
     pub use_vmac: bool,
 }
 
+impl PlannedAddress {
+    /// How it is put on the interface with this index.
+    pub fn spec(&self, interface: u32) -> AddressSpec {
+        let mut spec = AddressSpec::new(interface, self.address, self.prefix_len);
+        spec.scope = self.scope.unwrap_or(0);
+        spec.label.clone_from(&self.label);
+        spec.broadcast = self.broadcast;
+        spec.peer = self.peer.map(|(peer, _)| peer);
+        if let Some((_, prefix_len)) = self.peer {
+            spec.prefix_len = prefix_len;
+        }
+        if self.preferred_lifetime.is_some() {
+            spec.preferred_lft = self.preferred_lifetime;
+        }
+        for (wanted, flag) in [
+            (self.home, AddressFlags::Homeaddress),
+            (self.manage_temporary, AddressFlags::Managetempaddr),
+            (self.no_prefix_route, AddressFlags::Noprefixroute),
+            (self.auto_join, AddressFlags::Mcautojoin),
+        ] {
+            if wanted {
+                spec.flags |= flag;
+            }
+        }
+        spec
+    }
+}
+
 impl From<VirtualAddress<'_>> for PlannedAddress {
     fn from(read: VirtualAddress<'_>) -> Self {
         Self {
@@ -258,6 +295,7 @@ pub fn load_as(file: &Path, reading: &Reading) -> Loaded {
         if reading.without_vrrp {
             plan.routers.clear();
             plan.groups.clear();
+            plan.statics = StaticPlan::default();
         }
         if reading.without_lvs {
             plan.lvs = LvsPlan::default();
@@ -319,6 +357,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     let scripts = Scripts::of(&statements, &mut Reader::new(findings));
     let authentications = Authentications::read(&statements, &mut Reader::new(findings));
     let notifications = Notifications::read(&statements, &scripts, &mut Reader::new(findings));
+    let routings = Routings::read(&statements, config.globals.default_interface, &mut Reader::new(findings));
     // Those that were read are no statements any more.
     for statement in statements.iter().filter(|statement| statement.keyword.text.starts_with("include")) {
         let problem = "nothing is included: a file is looked for before anything is put into its line";
@@ -344,6 +383,8 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
                             .for_each(|address| address.use_vmac = true);
                     }
                     router.notified = notifications.of_instance(instance.name);
+                    router.routing = routings.of_instance(instance.name);
+                    router.promote_secondaries = routings.promotes(instance.name);
                     routers.push(Arc::new(router));
                 }
             }
@@ -358,14 +399,15 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
         group.notified = notifications.of_group(&group.name);
     }
     let lvs = grammar::read(&statements, &scripts, findings);
-    let mut tracking = tracking::read(&statements, &scripts, &routers, &groups, findings);
+    let mut tracking = tracking::read(&statements, &scripts, &routers, &groups, &routings, findings);
     if tracking.tls_checks().next().is_some() {
         tracking.tls = lvs.tls.clone();
     }
     let notify = Arc::new(notifications.plan);
     let urgency = Arc::new(urgency::read(&statements, &mut Reader::new(findings)));
     let globals = planned_globals(&config.globals, &statements, findings);
-    Plan { globals, routers, groups, tracking, lvs, notify, urgency }
+    let statics = routings.statics;
+    Plan { globals, routers, groups, tracking, lvs, notify, urgency, statics }
 }
 
 /// What instances may not share.
@@ -433,6 +475,8 @@ fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) ->
         peers,
         hmac: None,
         router_advertisements: None,
+        routing: None,
+        promote_secondaries: false,
     }
 }
 

@@ -156,7 +156,7 @@ fn a_train_of_changes_is_answered_once_in_order() {
             if results.is_empty() {
                 wait_for(&changer);
             }
-            changer.completed(|tag, result| results.push((tag, result.map_err(|e| e.raw_os_error())))).unwrap();
+            changer.completed(|tag, result, _| results.push((tag, result.map_err(|e| e.raw_os_error())))).unwrap();
         }
         let failed = Err(Some(libc::ENODEV));
         assert_eq!(results, [("empty", Ok(())), ("all", Ok(())), ("wrong", failed), ("gone", Ok(()))]);
@@ -206,7 +206,7 @@ fn a_monitor_that_is_overrun_says_so() {
         let mut overrun = false;
         for _ in 0..200 {
             changer.submit((), (0..100).flat_map(|_| [Change::Add(&spec), Change::Remove(&spec)]));
-            changer.completed(|(), result| result.unwrap()).unwrap();
+            changer.completed(|(), result, _| result.unwrap()).unwrap();
         }
         while monitor.receive(1_000, |event| overrun |= event == Event::Overrun).unwrap() {}
         assert!(overrun);

@@ -49,7 +49,13 @@ pub struct VirtualAddress<'a> {
     pub use_vmac: bool,
 }
 
-impl VirtualAddress<'_> {
+impl<'a> VirtualAddress<'a> {
+    /// Reads an entry of a list of addresses, for a port that has such lists of its own. `None` if it cannot be used; why
+    /// is reported.
+    pub fn read(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<Self> {
+        parse(entry, log)
+    }
+
     /// The address's family.
     pub fn family(&self) -> Family {
         Family::of(&self.address)
@@ -135,6 +141,8 @@ pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<
             "autojoin" => read.auto_join = true,
             "no_track" => read.no_track = true,
             "use_vmac" => read.use_vmac = true,
+            // Of static ones; the port that has them reads it.
+            "track_group" if cfg!(feature = "all-keywords") => _ = words.next(),
             word => log.warning(option.place, Message::UnknownOption { word }),
         }
     }

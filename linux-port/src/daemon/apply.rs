@@ -14,14 +14,16 @@ use steadfast_core::wire::advertisement::Authentication;
 
 use super::lease;
 use super::links::{Links, Prepared};
-use super::local::{Local, place, spec};
+use super::local::{Local, place};
 use super::port::LinuxPort;
 use super::{Daemon, Name};
 use crate::guard;
 use crate::lvs::plan::LvsPlan;
 use crate::netlink::Address;
+use crate::plan::routing::{PlannedRoute, StaticPlan};
 use crate::plan::tracking::{Bearing, TrackingPlan};
 use crate::plan::{Plan, PlannedRouter, PlannedVirtualMac};
+use crate::statics::Statics;
 
 /// What makes a Virtual Router the same one before and after a reload.
 #[derive(PartialEq, Eq, Hash)]
@@ -52,7 +54,8 @@ impl Daemon {
     /// # Errors
     /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
     pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
-        let Prepared { plan: Plan { routers, groups, tracking, lvs, notify, urgency, .. }, links, there } = prepared;
+        let Prepared { plan, links, there } = prepared;
+        let Plan { routers, groups, tracking, lvs, notify, urgency, statics, .. } = plan;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
@@ -68,6 +71,7 @@ impl Daemon {
         // Before anything is started that it holds for.
         guard::urgency::follow(urgency);
         self.port.notices.plan(&self.agent, &notify);
+        self.keep_static(statics);
         let planned: Vec<_> =
             routers.into_iter().map(|planned| (running.remove(&identity(&planned)), planned)).zip(links).collect();
 
@@ -115,6 +119,9 @@ impl Daemon {
         }
         let groups = self.leave_out_broken(now, &mut order, groups);
         self.order = order;
+        if let Err(error) = self.watch_routing() {
+            warn!("routes that somebody removes are not put back: {error}");
+        }
         self.regroup(now, &groups);
         self.track(now, tracking, &kept);
         let LinuxPort { locals, notices, .. } = &mut self.port;
@@ -123,6 +130,18 @@ impl Daemon {
         notices.repeat(&self.agent, routers);
         self.balance(lvs);
         Ok(())
+    }
+
+    /// Has what is static kept from now on; waits for the kernel only where there was nothing before.
+    pub(super) fn keep_static(&mut self, plan: StaticPlan) {
+        match &self.statics {
+            Some(statics) => statics.plan(plan),
+            None if plan.is_empty() => {}
+            None => match Statics::start(plan) {
+                Ok(statics) => self.statics = Some(statics),
+                Err(error) => error!("static addresses, routes and rules cannot be put on: {error}"),
+            },
+        }
     }
 
     /// Has the director follow its part of the plan.
@@ -142,6 +161,10 @@ impl Daemon {
         for router in routers {
             self.interface(&router.interface)?;
             for device in router.all_addresses().filter_map(|address| address.device.as_ref()) {
+                self.interface(device)?;
+            }
+            let routes = router.routing.iter().flat_map(|routing| &routing.routes);
+            for device in routes.flat_map(PlannedRoute::devices) {
                 self.interface(device)?;
             }
         }
@@ -228,7 +251,7 @@ impl Daemon {
             .filter(|_| !router.settings.priority.is_owner())
             .filter_map(|planned| {
                 let place = place(&router, &self.port.interfaces, at, &links, planned)?;
-                Some(spec(planned, place.on))
+                Some(planned.spec(place.on))
             })
             .filter(|spec| there.iter().any(|known| known.interface == spec.interface && known.ip == spec.ip))
             // What another of our routers holds is no leftover.
@@ -252,6 +275,12 @@ impl Daemon {
         let id = added.map_err(|error| describe(error).to_owned())?;
         let name = Arc::from(&*router.name);
         self.port.enter(Local { id, plan: router, name, interface: at, links, put: leftovers, found: Vec::new() });
+        if predecessor.is_none() {
+            let LinuxPort { routings, locals, interfaces, changer, .. } = &mut self.port;
+            if let Some(local) = locals.get(id.index()).and_then(Option::as_ref) {
+                routings.clear_leftovers(now, local, interfaces, changer);
+            }
+        }
         Ok(id)
     }
 
@@ -268,6 +297,10 @@ impl Daemon {
         self.with_config(&router, interface, |agent, config| agent.reconfigure(now, id, config))
             .map_err(|error| describe(error).to_owned())?;
         self.port.replan(id, router);
+        let holds = self.agent.view(id).is_some_and(|view| view.state == State::Active && view.holds);
+        if let Some(local) = self.port.locals.get(id.index()).and_then(Option::as_ref).filter(|_| holds) {
+            self.port.routings.begin(local);
+        }
         if options_changed {
             self.agent.reacquire(id);
         }

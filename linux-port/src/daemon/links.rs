@@ -1,4 +1,4 @@
-//! The virtual MAC interfaces of the configuration, made and deleted on a thread of its own: the kernel takes some
+//! The virtual MAC interfaces of the configuration, made and deleted on a thread of its own, and settings of interfaces: the kernel takes some
 //! 20 ms for each, and no Advertisement waits for that. What Virtual Routers do with them is decided in
 //! [`super::apply`]; how they are made, in [`crate::vmac`].
 
@@ -21,6 +21,7 @@ use crate::accept::Unaccepted;
 use crate::guard;
 use crate::netlink::{Address, Client};
 use crate::plan::{Plan, PlannedAddress, PlannedGlobals, PlannedRouter};
+use crate::promote::Promotions;
 use crate::sys::event::EventFd;
 use crate::sysctl;
 use crate::vmac::{Vmac, Vmacs};
@@ -91,7 +92,10 @@ impl VirtualLinks {
         if let Err(error) = unaccepted.recall() {
             warn!("what drops packets to virtual addresses for an earlier run cannot be found: {error}");
         }
-        let first = prepare(&mut vmacs, &mut unaccepted, plan)?;
+        let mut note = notes.as_os_str().to_owned();
+        note.push(".promote");
+        let mut promotions = Promotions::open(note.as_ref())?;
+        let first = prepare(&mut vmacs, &mut unaccepted, &mut promotions, plan)?;
         if let Err(error) = vmacs.clean() {
             warn!("what an earlier run has left cannot all be cleared away: {error}");
         }
@@ -105,7 +109,8 @@ impl VirtualLinks {
                 match job {
                     Job::Prepare(asked) => {
                         let (plan, finished) = *asked;
-                        if answers.send((prepare(&mut vmacs, &mut unaccepted, plan), finished)).is_err() {
+                        let prepared = prepare(&mut vmacs, &mut unaccepted, &mut promotions, plan);
+                        if answers.send((prepared, finished)).is_err() {
                             return;
                         }
                         raise.raise();
@@ -117,7 +122,7 @@ impl VirtualLinks {
                             }
                         }
                     }
-                    Job::Close => return close(&mut vmacs, &mut unaccepted),
+                    Job::Close => return close(&mut vmacs, &mut unaccepted, &mut promotions),
                 }
             }
         })?;
@@ -161,7 +166,10 @@ impl AsFd for VirtualLinks {
     }
 }
 
-fn close(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted) {
+fn close(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, promotions: &mut Promotions) {
+    if let Err(error) = promotions.set(&BTreeSet::new()) {
+        warn!("promote_secondaries cannot be put back as it was: {error}");
+    }
     if let Err(error) = unaccepted.set(&BTreeSet::new()) {
         warn!("what drops packets to virtual addresses cannot all be removed: {error}");
     }
@@ -173,7 +181,12 @@ fn close(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted) {
     }
 }
 
-fn prepare(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, mut plan: Plan) -> io::Result<Prepared> {
+fn prepare(
+    vmacs: &mut Vmacs,
+    unaccepted: &mut Unaccepted,
+    promotions: &mut Promotions,
+    mut plan: Plan,
+) -> io::Result<Prepared> {
     let mut client = Client::open()?;
     let ipv6 = has_ipv6();
     for router in &mut plan.routers {
@@ -194,6 +207,10 @@ fn prepare(vmacs: &mut Vmacs, unaccepted: &mut Unaccepted, mut plan: Plan) -> io
         && let Err(error) = vmacs.report_local_groups(plan.globals.local_igmp)
     {
         warn!("disable_local_igmp: {error}");
+    }
+    let promoting = plan.routers.iter().filter(|router| router.promote_secondaries);
+    if let Err(error) = promotions.set(&promoting.map(|router| &*router.interface).collect()) {
+        warn!("promote_secondaries: {error}");
     }
     let made = |router: &Arc<PlannedRouter>| match router.settings.family {
         Family::V6 if !ipv6 => Err("this kernel has no IPv6".to_owned()),

@@ -13,7 +13,8 @@ use steadfast_core::types::{Family, MacAddr};
 use super::interfaces::Interfaces;
 use super::lease::{self, Leases};
 use super::links::Links;
-use crate::netlink::{AddressChanger, AddressFlags, AddressSpec, Change};
+use super::routing::Held;
+use crate::netlink::{AddressChanger, AddressSpec, Change};
 use crate::plan::{PlannedAddress, PlannedRouter};
 use crate::vmac::Vmac;
 
@@ -104,7 +105,7 @@ impl Local {
         for planned in self.plan.all_addresses() {
             let place = self.place(interfaces, planned).ok_or(NoInterface)?;
             if !self.is_foreign(interfaces, place.on, planned.address) {
-                let mut spec = spec(planned, place.on);
+                let mut spec = planned.spec(place.on);
                 if self.plan.lease {
                     if !self.put.iter().any(|put| put.is_same(&spec)) && interfaces.is_kept(spec.interface, spec.ip) {
                         self.found.push(spec.ip);
@@ -132,13 +133,14 @@ impl Local {
         Ok(())
     }
 
-    /// Begins to take all of our addresses off.
+    /// Begins to take all of our addresses off, and before them these routes and rules.
     pub(super) fn release<T>(
         &mut self,
         now: Instant,
         holders: &mut Holders,
         leases: &mut Leases,
         changer: &mut AddressChanger<T>,
+        routing: &[Held],
         tag: T,
     ) {
         self.put.retain(|spec| holders.leave(self.id, spec));
@@ -149,7 +151,8 @@ impl Local {
                 warn!("{}: the virtual MAC address is not silent: {error}", self.name);
             }
         }
-        changer.submit(tag, kept.iter().map(Change::Add).chain(self.put.iter().map(Change::Remove)));
+        let addresses = kept.iter().map(Change::Add).chain(self.put.iter().map(Change::Remove));
+        changer.submit(tag, routing.iter().map(|held| Change::Take(&held.entry)).chain(addresses));
         self.put.clear();
         self.found.clear();
     }
@@ -226,30 +229,4 @@ pub(super) fn place(
 pub(super) fn virtual_mac(plan: &PlannedRouter) -> MacAddr {
     let configured = plan.virtual_mac.as_ref().and_then(|planned| planned.mac);
     configured.unwrap_or_else(|| plan.settings.vrid.virtual_mac(plan.settings.family))
-}
-
-/// How a planned address is put on an interface.
-pub(super) fn spec(planned: &PlannedAddress, interface: u32) -> AddressSpec {
-    let mut spec = AddressSpec::new(interface, planned.address, planned.prefix_len);
-    spec.scope = planned.scope.unwrap_or(0);
-    spec.label.clone_from(&planned.label);
-    spec.broadcast = planned.broadcast;
-    spec.peer = planned.peer.map(|(peer, _)| peer);
-    if let Some((_, prefix_len)) = planned.peer {
-        spec.prefix_len = prefix_len;
-    }
-    if planned.preferred_lifetime.is_some() {
-        spec.preferred_lft = planned.preferred_lifetime;
-    }
-    for (wanted, flag) in [
-        (planned.home, AddressFlags::Homeaddress),
-        (planned.manage_temporary, AddressFlags::Managetempaddr),
-        (planned.no_prefix_route, AddressFlags::Noprefixroute),
-        (planned.auto_join, AddressFlags::Mcautojoin),
-    ] {
-        if wanted {
-            spec.flags |= flag;
-        }
-    }
-    spec
 }

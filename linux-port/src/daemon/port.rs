@@ -1,4 +1,4 @@
-//! The verbs of the core's [`Port`] on Linux: Advertisements and announcements go into batches, addresses into
+//! The verbs of the core's [`Port`] on Linux: Advertisements and announcements go into batches, addresses and routes into
 //! netlink trains, and nothing waits. What goes where is looked up here; when and why is the core's.
 
 use std::io;
@@ -21,6 +21,7 @@ use super::lease::Leases;
 use super::local::{Holders, Local, Place};
 use super::notify::Notices;
 use super::record::Record;
+use super::routing::{Routings, Tag};
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
 use crate::radv::{Advertiser, Service};
@@ -33,8 +34,9 @@ pub(super) struct LinuxPort {
     pub(super) interfaces: Interfaces,
     /// By [`RouterId::index`].
     pub(super) locals: Vec<Option<Local>>,
-    pub(super) changer: AddressChanger<(RouterId, Generation)>,
+    pub(super) changer: AddressChanger<Tag>,
     pub(super) holders: Holders,
+    pub(super) routings: Routings,
     pub(super) leases: Leases,
     pub(super) record: Record,
     pub(super) journal: Journal,
@@ -63,6 +65,7 @@ impl LinuxPort {
             locals: Vec::new(),
             changer: AddressChanger::open()?,
             holders: Holders::default(),
+            routings: Routings::default(),
             leases: Leases::start()?,
             record: Record::default(),
             journal: Journal::default(),
@@ -105,7 +108,8 @@ impl LinuxPort {
         self.guards.set(router.index(), &plan);
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::as_mut) {
             local.name = Arc::from(&*plan.name);
-            local.plan = plan;
+            let was = std::mem::replace(&mut local.plan, plan);
+            self.routings.replanned(local, &was);
         }
     }
 
@@ -152,15 +156,23 @@ impl LinuxPort {
 
     /// Takes in what the kernel has answered.
     pub(super) fn answers(&mut self) -> io::Result<()> {
-        let Self { changer, reports, locals, .. } = self;
-        changer.completed(|(router, generation), result| {
+        let Self { changer, reports, locals, routings, .. } = self;
+        changer.completed(|tag, result, refused| {
+            let local = locals.get(tag.router.index()).and_then(Option::as_ref);
+            let name = local.map_or("a router that is gone", |local| &local.name);
+            routings.refused(name, &tag, &refused);
+            let Some(generation) = tag.generation else { return };
             if let Err(error) = &result {
-                let local = locals.get(router.index()).and_then(Option::as_ref);
-                let name = local.map_or("a router that is gone", |local| &local.name);
                 error!("{name}: the kernel refused a change of addresses: {error}");
             }
-            reports.push((router, generation, result.map_err(|_| Refused)));
+            reports.push((tag.router, generation, result.map_err(|_| Refused)));
         })
+    }
+
+    /// Puts routes and rules on whose addresses are; whether anything was sent.
+    pub(super) fn put_routes(&mut self, now: Instant) -> bool {
+        let Self { routings, locals, interfaces, changer, .. } = self;
+        routings.put(now, locals, interfaces, changer)
     }
 
     fn put_advertisement(
@@ -300,10 +312,15 @@ impl Port<Heap> for LinuxPort {
 
     fn acquire(&mut self, _: &Agent<Heap>, router: RouterId, generation: Generation) {
         self.flush_advertisements();
-        let Self { locals, interfaces, holders, leases, changer, now, .. } = self;
+        let Self { locals, interfaces, holders, routings, leases, changer, now, .. } = self;
         let local = locals.get_mut(router.index()).and_then(Option::as_mut);
         let begun = local.is_some_and(|local| {
-            local.acquire(*now, interfaces, holders, leases, changer, (router, generation)).is_ok()
+            let tag = Tag { router, generation: Some(generation), labels: Vec::new() };
+            let begun = local.acquire(*now, interfaces, holders, leases, changer, tag).is_ok();
+            if begun {
+                routings.want(local);
+            }
+            begun
         });
         if !begun {
             self.reports.push((router, generation, Err(Refused)));
@@ -313,9 +330,12 @@ impl Port<Heap> for LinuxPort {
     fn release(&mut self, agent: &Agent<Heap>, router: RouterId, generation: Generation) {
         self.flush_advertisements();
         self.end_advertising(agent, router);
-        let Self { locals, holders, leases, changer, now, .. } = self;
+        let Self { locals, holders, routings, leases, changer, now, .. } = self;
         if let Some(local) = locals.get_mut(router.index()).and_then(Option::as_mut) {
-            local.release(*now, holders, leases, changer, (router, generation));
+            let gone = routings.release(*now, router);
+            let labels = gone.iter().map(|held| Arc::clone(&held.label)).collect();
+            let tag = Tag { router, generation: Some(generation), labels };
+            local.release(*now, holders, leases, changer, &gone, tag);
         }
     }
 
@@ -348,6 +368,8 @@ impl Port<Heap> for LinuxPort {
         self.record.ended(router.index());
         self.guards.forget(router.index());
         self.advertiser.end(router.index(), false);
+        // It has been released.
+        self.routings.release(self.now, router);
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
             self.journal.forget(router.index());
             self.notices.forget(router);

@@ -148,6 +148,7 @@ impl Daemon {
         }
         if up && !was_up {
             self.agent.handle_link(now, id, LinkState::Up);
+            self.routes_lead_again(at);
         }
         self.tracked_interface(now, at);
     }

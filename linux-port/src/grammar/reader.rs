@@ -7,7 +7,7 @@ use steadfast_core::config::diagnostic::Used;
 use steadfast_core::config::keywords::Vocabulary;
 use steadfast_core::config::statement::{Statement, Word};
 use steadfast_core::config::value::{self, Log};
-use steadfast_core::config::{self, Diagnostic, Message, Place, Severity};
+use steadfast_core::config::{self, Diagnostic, Message, Place, Severity, VirtualAddress};
 use steadfast_core::time::Duration;
 
 use crate::check::Findings;
@@ -47,6 +47,11 @@ impl<'r> Reader<'r> {
         self.findings.name_of(place)
     }
 
+    /// A place as the log names it: always with its file.
+    pub(crate) fn at(&self, place: Place) -> String {
+        self.findings.at(place)
+    }
+
     pub(crate) fn error(&mut self, place: Place, message: impl fmt::Display) {
         self.errors = true;
         self.findings.add_text(place, Severity::Error, message);
@@ -54,6 +59,11 @@ impl<'r> Reader<'r> {
 
     pub(crate) fn warning(&mut self, place: Place, message: impl fmt::Display) {
         self.findings.add_text(place, Severity::Warning, message);
+    }
+
+    /// A warning of what keepalived takes without a word.
+    pub(crate) fn advice(&mut self, place: Place, message: impl fmt::Display) {
+        self.findings.add_advice(place, message);
     }
 
     pub(crate) fn notice(&mut self, place: Place, message: impl fmt::Display) {
@@ -112,6 +122,11 @@ impl<'r> Reader<'r> {
     pub(crate) fn not_here(&mut self, statement: &Statement<'_>, owner: &str) {
         let keyword = config::diagnostic::Short(statement.keyword.text);
         self.warning(statement.keyword.place, format_args!("`{keyword}` has no effect: {owner} does not take it"));
+    }
+
+    /// An entry of a list of addresses.
+    pub(crate) fn address<'a>(&mut self, entry: &Statement<'a>) -> Option<VirtualAddress<'a>> {
+        self.core(|log| VirtualAddress::read(entry, log))
     }
 
     pub(crate) fn no_more<'a>(&mut self, statement: &Statement<'a>, words: impl Iterator<Item = Word<'a>>) {

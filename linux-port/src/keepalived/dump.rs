@@ -204,7 +204,9 @@ mod tests {
     /// A Virtual Router that has become Active twice.
     pub(super) fn example() -> DumpedRouter {
         let text = "vrrp_instance gw {\ninterface lan0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n\
-                    virtual_ipaddress_excluded {\n2001:db8::1\n}\n}\n";
+                    virtual_ipaddress_excluded {\n2001:db8::1\n}\n\
+                    virtual_routes {\n10.0.0.0/8 via 192.0.2.9 dev lan1 table 7\n}\n\
+                    virtual_rules {\nfrom 192.0.2.0/24 table 7 priority 9\n}\n}\n";
         let plan = crate::plan::parse(text.as_bytes(), &mut Findings::new(Path::new("f"))).unwrap();
         let plan = Arc::clone(&plan.routers[0]);
         DumpedRouter {

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{Emitable, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressProtocol, CacheInfo};
 use netlink_packet_route::link::{LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
@@ -23,6 +23,22 @@ pub(super) fn append(buffer: &mut Vec<u8>, request: RouteNetlinkMessage, flags: 
     let start = buffer.len();
     buffer.resize(start + message.buffer_len().next_multiple_of(4), 0);
     message.serialize(&mut buffer[start..]);
+}
+
+/// Appends one request whose body is ready.
+pub(super) fn append_body(buffer: &mut Vec<u8>, kind: u16, body: &[u8], flags: u16, sequence: u32) {
+    let mut header = NetlinkHeader::default();
+    header.message_type = kind;
+    header.flags = flags;
+    header.sequence_number = sequence;
+    let start = buffer.len();
+    let head = header.buffer_len();
+    let length = head + body.len();
+    // A line of a file is never as long as that.
+    header.length = u32::try_from(length).unwrap_or(u32::MAX);
+    buffer.resize(start + length.next_multiple_of(4), 0);
+    header.emit(&mut buffer[start..start + head]);
+    buffer[start + head..start + length].copy_from_slice(body);
 }
 
 /// The message that stands for an address, to be added or removed.

@@ -21,6 +21,11 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_MACVLAN_MODE: u16 = 1;
 
+// Of errors, likewise (netlink.h).
+const NLM_F_CAPPED: u16 = 0x100;
+const NLM_F_ACK_TLVS: u16 = 0x200;
+const NLMSGERR_ATTR_MSG: u16 = 1;
+
 /// The messages in one datagram: header and payload of each, up to the first that does not fit.
 pub(crate) fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (NetlinkHeader, &[u8])> {
     std::iter::from_fn(move || {
@@ -39,6 +44,23 @@ pub(crate) fn verdict(payload: &[u8]) -> io::Result<()> {
         Some(code) => Err(io::Error::from_raw_os_error(code.saturating_neg())),
         None => Err(io::ErrorKind::InvalidData.into()),
     }
+}
+
+/// What the kernel says to an error, from its head's flags and its payload (NETLINK_EXT_ACK).
+pub(super) fn complaint(flags: u16, payload: &[u8]) -> Option<String> {
+    if flags & NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    // The error's number, and the request: its head, or all of it.
+    let request = payload.get(4..)?;
+    let length = if flags & NLM_F_CAPPED != 0 {
+        16
+    } else {
+        let length = request.first_chunk().map(|length| u32::from_ne_bytes(*length))?;
+        usize::try_from(length).ok()?.checked_next_multiple_of(4)?
+    };
+    let text = attributes(request.get(length..)?).find(|attribute| attribute.kind() == NLMSGERR_ATTR_MSG)?;
+    parse_string(text.value()).ok()
 }
 
 /// The message type of the request that an NLMSG_ERROR is about.
@@ -160,11 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn the_kernels_words_to_an_error_are_found() {
+        let mut payload = (-libc::EINVAL).to_ne_bytes().to_vec();
+        payload.extend(20_u32.to_ne_bytes());
+        payload.extend([0; 12 + 4]);
+        payload.extend([12_u16, 2].map(u16::to_ne_bytes).concat());
+        payload.extend([0; 8]);
+        payload.extend([8_u16, 1].map(u16::to_ne_bytes).concat());
+        payload.extend(b"no!\0");
+        assert_eq!(complaint(0x200, &payload).as_deref(), Some("no!"));
+        assert_eq!(complaint(0, &payload), None);
+        payload.drain(20..24);
+        assert_eq!(complaint(0x300, &payload).as_deref(), Some("no!"));
+        assert_eq!(verdict(&payload).unwrap_err().raw_os_error(), Some(libc::EINVAL));
+    }
+
+    #[test]
     fn no_cut_and_no_flipped_byte_does_harm() {
         let bytes = train();
         let read = |bytes: &[u8]| {
             for (_, payload) in messages(bytes) {
                 let _ = (address(payload), link(payload), verdict(payload).is_ok(), request_type(payload));
+                for flags in [0, 0x200, 0x300] {
+                    let _ = complaint(flags, payload);
+                }
             }
         };
         for end in 0..bytes.len() {

@@ -22,13 +22,13 @@ pub(super) const FILE: &[Keyword] = &[
     port("vrrp_track_file"),
     port("track_file"),
     own_port("vrrp_probe"),
-    not_yet("track_group"),
+    port("track_group"),
     not_yet("garp_group"),
     not_yet("interface_up_down_delays"),
     not_yet("linkbeat_interfaces"),
-    not_yet("static_ipaddress"),
-    not_yet("static_routes"),
-    not_yet("static_rules"),
+    port("static_ipaddress"),
+    port("static_routes"),
+    port("static_rules"),
     not_yet("bfd_instance"),
     port("virtual_server"),
     port("virtual_server_group"),
@@ -259,9 +259,9 @@ pub(super) const INSTANCE: &[Keyword] = &[
     not_yet("timer_expired_backup"),
     not_yet("thread_timer_expired"),
     not_yet("garp_extra_if"),
-    not_yet("promote_secondaries"),
-    not_yet("virtual_routes"),
-    not_yet("virtual_rules"),
+    port("promote_secondaries"),
+    port("virtual_routes"),
+    port("virtual_rules"),
     port("lvs_sync_daemon_interface"),
     port("notify_master"),
     port("notify_backup"),
@@ -360,7 +360,7 @@ pub(super) const PROBE: &[Keyword] = &[
 pub(super) const GARP_GROUP: &[Keyword] =
     &[not_yet("garp_interval"), not_yet("gna_interval"), not_yet("interface"), not_yet("interfaces")];
 
-pub(super) const TRACK_GROUP: &[Keyword] = &[not_yet("group")];
+pub(super) const TRACK_GROUP: &[Keyword] = &[supported("group")];
 
 pub(super) const BFD: &[Keyword] = &[
     not_yet("neighbor_ip"),

@@ -6,6 +6,7 @@ use steadfast_core::time::Pause;
 use steadfast_core::types::Interval;
 
 use super::DumpedRouter;
+use crate::plan::routing::{PlannedRoute, PlannedRule};
 use crate::timestamp::Timestamp;
 
 /// The document.
@@ -57,6 +58,10 @@ struct Data<'a> {
     vips: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evips: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vroutes: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    vrules: Vec<String>,
     auth_type: u8,
 }
 
@@ -106,7 +111,7 @@ impl<'a> Entry<'a> {
             base_priority: settings.priority.get(),
             effective_priority: router.effective_priority.get(),
             vipset: router.holds,
-            promote_secondaries: false,
+            promote_secondaries: plan.promote_secondaries,
             adver_int: interval(settings.interval),
             master_adver_int: interval(router.active_interval),
             accept: settings.accept.into(),
@@ -120,6 +125,8 @@ impl<'a> Entry<'a> {
             vips: plan.addresses.iter().map(|planned| router.address(planned)).collect(),
             evips: plan.excluded.iter().map(|planned| router.address(planned)).collect(),
             auth_type: settings.authentication.number(),
+            vroutes: plan.routing.iter().flat_map(|routing| &routing.routes).map(PlannedRoute::dumped).collect(),
+            vrules: plan.routing.iter().flat_map(|routing| &routing.rules).map(PlannedRule::dumped).collect(),
         };
         let counters = &router.counters;
         let stats = Stats {
@@ -169,6 +176,9 @@ mod tests {
         assert_eq!((&data["state"], &data["wantstate"], &data["vrid"]), (&2.into(), &2.into(), &51.into()));
         assert_eq!((&data["adver_int"], &data["garp_delay"]), (&serde_json::json!(1.0), &5.into()));
         assert_eq!(data["vips"], serde_json::json!(["192.0.2.1/24 dev lan0 scope global set"]));
+        let route = "10.0.0.0/8 via inet 192.0.2.9 dev lan1 table 7 proto 18";
+        assert_eq!(data["vroutes"], serde_json::json!([route]));
+        assert_eq!(data["vrules"], serde_json::json!(["from 192.0.2.0/24 priority 9 tos 0x0 protocol 18 lookup 7"]));
         assert_eq!(data["evips"], serde_json::json!(["2001:db8::1 dev lan0 scope global deprecated set"]));
         assert_eq!(
             (&stats["advert_sent"], &stats["become_master"], &stats["release_master"]),

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use steadfast_core::types::Interval;
 
 use super::DumpedRouter;
+use crate::plan::routing::{PlannedRoute, PlannedRule};
 
 /// `keepalived.stats`.
 pub(super) fn stats(routers: &[DumpedRouter]) -> String {
@@ -93,6 +94,15 @@ pub(super) fn data(routers: &[DumpedRouter]) -> String {
                 let _ = writeln!(text, "     {}", router.address(planned));
             }
         }
+        let Some(routing) = &plan.routing else { continue };
+        let routes: Vec<_> = routing.routes.iter().map(PlannedRoute::dumped).collect();
+        let rules: Vec<_> = routing.rules.iter().map(PlannedRule::dumped).collect();
+        for (label, list) in [("Virtual Routes", routes), ("Virtual Rules", rules)] {
+            if !list.is_empty() {
+                let _ = writeln!(text, "   {label} ({}):", list.len());
+                list.iter().for_each(|line| _ = writeln!(text, "     {line}"));
+            }
+        }
     }
     text
 }
@@ -137,6 +147,8 @@ mod tests {
             "   Advert interval = 1 sec",
             "   Virtual IP (1):",
             "     192.0.2.1/24 dev lan0 scope global set",
+            "   Virtual Rules (1):",
+            "     from 192.0.2.0/24 priority 9 tos 0x0 protocol 18 lookup 7",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }

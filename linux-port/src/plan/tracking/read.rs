@@ -13,6 +13,7 @@ use crate::check::Findings;
 use crate::grammar::reader::Reader;
 use crate::grammar::script::Scripts;
 use crate::lvs::plan::TlsIdentity;
+use crate::plan::routing::Routings;
 use crate::plan::{PlannedGroup, PlannedRouter};
 
 use super::definitions::{self, Definition};
@@ -25,6 +26,7 @@ pub(crate) fn read(
     scripts: &Scripts,
     routers: &[Arc<PlannedRouter>],
     groups: &[PlannedGroup],
+    routings: &Routings<'_>,
     findings: &mut Findings,
 ) -> TrackingPlan {
     let mut file = File { reader: Reader::new(findings), definitions: HashMap::new(), order: Vec::new() };
@@ -64,7 +66,14 @@ pub(crate) fn read(
     for router in routers {
         let group = shared.get(&*router.name);
         let own = instances.get(&*router.name).map(|uses| file.of_instance(uses, router, group)).unwrap_or_default();
-        let all: Vec<_> = group.into_iter().flat_map(|(shared, _)| shared).cloned().chain(own).collect();
+        let mut all: Vec<_> = group.into_iter().flat_map(|(shared, _)| shared).cloned().chain(own).collect();
+        // Without the interface that a route leads to, the router is not what it should be.
+        for device in routings.followed(&router.name) {
+            let tracker = TrackerName { kind: Kind::Interface, name: device.into() };
+            if device != router.interface && all.iter().all(|bearing| bearing.tracker != tracker) {
+                all.push(Bearing { tracker, weight: 0, reverse: false });
+            }
+        }
         if !all.is_empty() {
             bearings.insert(router.name.clone(), all);
         }
