@@ -120,7 +120,7 @@ impl<'a> Routings<'a> {
     /// The interfaces that an instance follows for the sake of its routes, or of a `track_group`.
     pub(super) fn followed(&self, name: &str) -> Vec<&str> {
         let routes = self.instances.get(name).into_iter().flat_map(|routing| &routing.routes);
-        let own = routes.filter(|route| !route.no_track).filter_map(|route| route.device.as_deref());
+        let own = routes.filter(|route| !route.no_track).flat_map(PlannedRoute::devices);
         let has = |group: &str| self.groups.get(group).is_some_and(|members| members.contains(&name));
         let grouped = self.grouped.iter().filter(|(group, _)| has(group.text)).map(|(_, device)| &**device);
         let mut all: Vec<&str> = Vec::new();

@@ -101,11 +101,17 @@ fn the_old_words_of_keepalived_are_understood() {
     let (routes, said) = routes(&["10.0.0.0/8 gw 192.0.2.9 or 192.0.2.8 dev lan1"]);
     assert_eq!(
         routes[0].dumped(),
-        "10.0.0.0/8 proto 18 nexthop via inet 192.0.2.9 dev lan1 nexthop via inet 192.0.2.8 dev lan1 no_track"
+        "10.0.0.0/8 proto 18 nexthop via inet 192.0.2.9 dev lan1 nexthop via inet 192.0.2.8 dev lan1"
     );
-    let [gw, or, tracked] = &said[..] else { panic!("{said:?}") };
+    let [gw, or] = &said[..] else { panic!("{said:?}") };
     assert!(gw.starts_with("f:6:12: warning: ") && or.starts_with("f:6:25: warning: "), "{said:?}");
-    assert!(tracked.starts_with("f:6:1: warning: a route without `dev` is not tracked"), "{tracked}");
+}
+
+#[test]
+fn a_route_without_an_interface_is_not_tracked() {
+    let (routes, said) = routes(&["10.0.0.0/8 via 192.0.2.9"]);
+    assert!(routes[0].no_track);
+    assert!(said[0].starts_with("f:6:1: warning: a route without `dev` is not tracked"), "{said:?}");
 }
 
 #[test]
