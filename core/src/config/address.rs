@@ -142,7 +142,8 @@ pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<
             "no_track" => read.no_track = true,
             "use_vmac" => read.use_vmac = true,
             // Of static ones; the port that has them reads it.
-            "track_group" if cfg!(feature = "all-keywords") => _ = words.next(),
+            #[cfg(feature = "all-keywords")]
+            "track_group" => _ = words.next(),
             word => log.warning(option.place, Message::UnknownOption { word }),
         }
     }
