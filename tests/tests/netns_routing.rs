@@ -51,7 +51,8 @@ fn lan(names: &[&str]) -> Lan {
     let lan = Lan::new(names);
     for host in 0..names.len() {
         let namespace = &lan.host(host).namespace;
-        namespace.ip("link add lan1 type dummy");
+        namespace.ip("link add lan1 type veth peer name far1");
+        namespace.ip("link set far1 up");
         namespace.ip("link set lan1 up");
         namespace.ip(&format!("addr add 192.0.2.{}/24 dev lan1", host + 1));
         namespace.ip(&format!("addr add fd0a::{}/64 dev lan1", host + 1));
@@ -66,7 +67,7 @@ fn block(keyword: &str, lines: &[&str]) -> String {
 /// What is marked as keepalived's: routes and rules of both families, a line each.
 fn routing(namespace: &Namespace) -> Vec<String> {
     let mut all = Vec::new();
-    for arguments in ["route show table all", "-6 route show table all", "rule show", "-6 rule show"] {
+    for arguments in ["-4 route show table all", "-6 route show table all", "-4 rule show", "-6 rule show"] {
         let text = namespace.ip(&format!("-d {arguments}"));
         let ours = text.lines().filter(|line| line.contains("proto keepalived"));
         all.extend(ours.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")));
@@ -151,7 +152,7 @@ fn routes_of_ip_route() {
     assert!(lines.len() >= 18, "{lines:?}");
     let text = Spec::v3(10).with(&block("virtual_routes", &lines)).text(200);
     let daemon = Daemon::start_with(Engine::Steadfast, &lan, ROUTER, &text);
-    let tables = ["route show table all", "-6 route show table all"];
+    let tables = ["-4 route show table all", "-6 route show table all"];
     let expected = documents(reference, &tables);
     let ours = wait_for("all routes", PATIENCE, || {
         Some(documents(&lan.host(ROUTER).namespace, &tables)).filter(|ours| ours.len() == expected.len())
@@ -185,7 +186,7 @@ fn rules_of_ip_rule() {
     assert!(lines.len() >= 11, "{lines:?}");
     let text = Spec::v3(10).with(&block("virtual_rules", &lines)).text(200);
     let daemon = Daemon::start_with(Engine::Steadfast, &lan, ROUTER, &text);
-    let tables = ["rule show", "-6 rule show"];
+    let tables = ["-4 rule show", "-6 rule show"];
     let expected = documents(reference, &tables);
     assert_eq!(expected.len(), lines.len());
     let ours = wait_for("all rules", PATIENCE, || {

@@ -17,6 +17,7 @@ use super::local::Local;
 use super::{CHANGES, Daemon, Name};
 use crate::netlink::{AddressChanger, Change, Refusal, Removal, RouteMonitor, RoutingEntry, RoutingKey};
 use crate::plan::PlannedRouter;
+use crate::plan::routing::PlannedRoute;
 
 /// How long to wait before routes that somebody removes are put back once more, and for how long our own removals are
 /// known as such.
@@ -195,7 +196,9 @@ impl Routings {
     ) -> usize {
         let at = local.id.index();
         let Some(held) = self.list.get_mut(&at).map(|routing| std::mem::take(&mut routing.held)) else { return 0 };
-        let wanted = entries(&local.plan, interfaces);
+        let wanted = entries(&local.plan, interfaces, |route, missing| {
+            warn!("{}: {}: there is no interface {missing}", local.name, route.label);
+        });
         let is_in = |list: &[Held], entry: &RoutingEntry| list.iter().any(|other| other.entry == *entry);
         let new: Vec<Held> =
             wanted.iter().filter(|one| extent == Extent::All || !is_in(&held, &one.entry)).cloned().collect();
@@ -245,7 +248,8 @@ impl Routings {
         if local.plan.routing.is_none() {
             return;
         }
-        let mut left = entries(&local.plan, interfaces);
+        // What leads over an interface that is not there is not there.
+        let mut left = entries(&local.plan, interfaces, |_, _| ());
         left.retain(|one| !self.holders.contains_key(&one.entry));
         let left = self.leave(now, local.id.index(), left);
         if left.is_empty() {
@@ -279,8 +283,8 @@ impl Routings {
     }
 }
 
-/// The routes and rules of a plan, as far as their interfaces are there.
-fn entries(plan: &PlannedRouter, interfaces: &Interfaces) -> Vec<Held> {
+/// The routes and rules of a plan, as far as their interfaces are there; says which one is `missing`.
+fn entries(plan: &PlannedRouter, interfaces: &Interfaces, missing: impl Fn(&PlannedRoute, &str)) -> Vec<Held> {
     let Some(routing) = &plan.routing else { return Vec::new() };
     let index = |name: &str| interfaces.get(interfaces.at(name)?)?.index;
     let mut list = Vec::with_capacity(routing.routes.len() + routing.rules.len());
@@ -291,7 +295,7 @@ fn entries(plan: &PlannedRouter, interfaces: &Interfaces) -> Vec<Held> {
                 label: Arc::clone(&route.label),
                 tracked: !route.no_track,
             }),
-            Err(missing) => warn!("{}: {}: there is no interface {missing}", plan.name, route.label),
+            Err(name) => missing(route, name),
         }
     }
     list.extend(routing.rules.iter().map(|rule| Held {
