@@ -100,9 +100,9 @@ fn documents(namespace: &Namespace, arguments: &[&str]) -> Vec<Value> {
 /// Puts lines on with `ip` on one machine; those that this kernel takes.
 fn taken<'a>(namespace: &Namespace, command: &str, lines: &[&'a str]) -> Vec<&'a str> {
     let add = |line: &&&str| {
-        let line = line.replace("order", "priority").replace(" no_track", "");
-        let family = if line.contains("fd") || line.contains("inet6") { "-6" } else { "-4" };
-        let line = line.replace("inet6 ", "");
+        let line = line.replace(" order ", " priority ").replace(" no_track", "");
+        let family = if line.contains("fd0") || line.starts_with("inet6") { "-6" } else { "-4" };
+        let line = line.strip_prefix("inet6 ").unwrap_or(&line);
         let mut words: Vec<&str> = line.split_whitespace().collect();
         let end = words.iter().position(|word| matches!(*word, "nexthop" | "encap")).unwrap_or(words.len());
         words.splice(end..end, ["protocol", "keepalived"]);
