@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
+use crate::guard;
 use crate::netlink::{
     AddressChanger, AddressSpec, Change, Client, Event, Link, Monitor, Removal, RouteMonitor, RoutingEntry,
 };
@@ -78,7 +79,8 @@ impl Statics {
         let (alive, ended) = channel();
         let wake = Arc::new(EventFd::new()?);
         let woken = Arc::clone(&wake);
-        thread::Builder::new().name("statics".into()).stack_size(128 << 10).spawn(move || {
+        let builder = thread::Builder::new().name("statics".into()).stack_size(128 << 10);
+        guard::start(builder, guard::NETWORK, move || {
             let _alive: Sender<()> = alive;
             if let Err(error) = keeper.work(&wanted, &woken) {
                 error!("static addresses, routes and rules are no longer kept: {error}");
