@@ -25,10 +25,8 @@ impl Promotions {
     /// # Errors
     /// The first of the system's; the rest is done nevertheless.
     pub fn set(&mut self, interfaces: &BTreeSet<&str>) -> io::Result<()> {
-        let mut result = Ok(());
-        for changed in self.0.interfaces().iter().filter(|changed| !interfaces.contains(changed.as_str())) {
-            result = result.and(self.0.restore(&[setting(changed)]));
-        }
+        let kept: Vec<String> = interfaces.iter().map(|interface| setting(interface)).collect();
+        let mut result = self.0.restore(|key| !kept.iter().any(|kept| kept == key));
         for interface in interfaces {
             let key = setting(interface);
             // Larger values mean the same.
