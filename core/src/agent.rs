@@ -129,6 +129,10 @@ pub enum Reason {
     TrackerDown,
     /// Another member of its sync group moved.
     Group,
+    /// An administrator took it out.
+    Drained,
+    /// It was late for so long that another may have taken over.
+    Late,
 }
 
 impl Reason {
@@ -149,6 +153,8 @@ impl Reason {
             Self::TrackerUp => "tracker-up",
             Self::TrackerDown => "tracker-down",
             Self::Group => "sync-group",
+            Self::Drained => "drained",
+            Self::Late => "late",
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod grouping;
 mod hearing;
+mod late;
 mod marks;
 mod owing;
 pub(crate) mod settings;

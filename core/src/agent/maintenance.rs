@@ -49,7 +49,7 @@ impl<S: Storage> Agent<S> {
         if let Some(router) = self.routers.get_mut(index) {
             router.set_stopped(true);
         }
-        self.stop(now, index, Reason::Shutdown, true);
+        self.stop(now, index, Reason::Drained, true);
         self.settle(index);
     }
 
@@ -66,6 +66,23 @@ impl<S: Storage> Agent<S> {
         }
         // Also without a start: its sync group may be complete now.
         self.note(now, index, None);
+        self.settle(index);
+    }
+}
+
+impl<S: Storage> Agent<S> {
+    /// When an Active last advertised; `None` for any other.
+    pub fn advertised_at(&self, id: RouterId) -> Option<Instant> {
+        self.routers.index(id).and_then(|index| self.routers.get(index)?.advertised_at())
+    }
+
+    /// Has an Active listen as Backup, without a word: its port has been late for so long that another may have taken
+    /// over, and it is not to take that back (`timer_expired_backup`). To be said before the receive queues are drained,
+    /// and to all members of a sync group.
+    pub fn stand_back(&mut self, now: Instant, id: RouterId) {
+        let Some(index) = self.routers.index(id) else { return };
+        let event = self.routers.get_mut(index).and_then(|router| router.stand_back(now));
+        self.note(now, index, event);
         self.settle(index);
     }
 }
@@ -176,6 +193,7 @@ mod tests {
         assert_eq!(lan.states(), [State::Initialize, State::Active]);
         let view = lan.agent.view(lan.routers[0]).unwrap();
         assert_eq!((view.holds, view.obstacle), (false, Some(Obstacle::Stopped)));
+        assert_eq!(view.last_transition.unwrap().3, Reason::Drained);
         lan.agent.resume(lan.now, lan.routers[0]);
         assert_eq!(lan.states(), [State::Backup, State::Active]);
         lan.after(Duration::from_secs(5));
@@ -193,6 +211,30 @@ mod tests {
         lan.agent.resume(lan.now, lan.routers[1]);
         lan.after(Duration::from_secs(5));
         assert_eq!(lan.states(), [State::Active; 2]);
+    }
+
+    #[test]
+    fn who_stands_back_is_silent_and_takes_over_only_when_nobody_else_has() {
+        let mut lan = Lan::new(|_| None);
+        let id = lan.routers[0];
+        let sent = lan.agent.advertised_at(id).unwrap();
+        assert!(sent <= lan.now && lan.now.since(sent) < Duration::from_secs(1));
+        lan.now = lan.now + Duration::from_secs(10);
+        lan.agent.stand_back(lan.now, id);
+        assert_eq!((lan.agent.advertised_at(id), lan.states()[0]), (None, State::Backup));
+        assert_eq!(lan.agent.view(id).unwrap().last_transition.unwrap().3, Reason::Late);
+        let done: Vec<_> = core::iter::from_fn(|| lan.agent.poll(lan.now)).collect();
+        let speaks = |action: &Action| matches!(action, Action::Advertise { router, .. } if *router == id);
+        assert!(!done.iter().any(speaks), "{done:?}");
+        assert!(done.iter().any(|action| matches!(action, Action::Release { router, .. } if *router == id)));
+        lan.after(Duration::from_secs(3));
+        assert_eq!(lan.states()[0], State::Backup);
+        lan.after(Duration::from_secs(1));
+        assert_eq!(lan.states(), [State::Active; 2]);
+        // Nobody else is moved by it.
+        lan.agent.stand_back(lan.now, id);
+        lan.agent.stand_back(lan.now, id);
+        assert_eq!(lan.states(), [State::Backup, State::Active]);
     }
 
     #[test]

@@ -76,6 +76,8 @@ struct Draft<'a> {
     unicast: Option<Place>,
     peers: Peers<'a>,
     check_peers: bool,
+    /// `unicast_fault_no_peer`
+    wants_peer: bool,
     announce: AnnounceOptions,
     lower_priority_announced: Option<Place>,
     down_timer_adverts: Option<u8>,
@@ -116,6 +118,9 @@ impl<'a> Draft<'a> {
             match statement.keyword.text {
                 #[cfg(feature = "authentication")]
                 "auth_hmac" => self.hmac = Some(statement.keyword.place),
+                // A port that knows it keeps an instance without peers out.
+                #[cfg(feature = "all-keywords")]
+                "unicast_fault_no_peer" => self.wants_peer = true,
                 // Without it it would not hear its peers, and be Active beside them.
                 #[cfg(not(feature = "authentication"))]
                 keyword @ "auth_hmac" => {

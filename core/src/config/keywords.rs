@@ -179,6 +179,7 @@ impl Vocabulary {
             | Self::Script
             | Self::TrackFile
             | Self::TrackProcess
+            | Self::GarpGroup
             | Self::VirtualServer
             | Self::VirtualServerGroup
             | Self::RealServer

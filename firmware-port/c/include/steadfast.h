@@ -125,6 +125,10 @@ enum SteadfastReason
   STEADFAST_REASON_TRACKER_DOWN,
   // Another member of its sync group moved.
   STEADFAST_REASON_GROUP,
+  // An administrator took it out.
+  STEADFAST_REASON_DRAINED,
+  // It was late for so long that another may have taken over.
+  STEADFAST_REASON_LATE,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

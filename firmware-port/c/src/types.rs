@@ -226,6 +226,10 @@ pub enum SteadfastReason {
     TrackerDown,
     /// Another member of its sync group moved.
     Group,
+    /// An administrator took it out.
+    Drained,
+    /// It was late for so long that another may have taken over.
+    Late,
 }
 
 impl From<Reason> for SteadfastReason {
@@ -245,6 +249,8 @@ impl From<Reason> for SteadfastReason {
             Reason::TrackerUp => Self::TrackerUp,
             Reason::TrackerDown => Self::TrackerDown,
             Reason::Group => Self::Group,
+            Reason::Drained => Self::Drained,
+            Reason::Late => Self::Late,
         }
     }
 }

@@ -300,7 +300,7 @@ impl<'a> Draft<'a> {
 
     fn check_unicast(&self, family: Family, strict: bool, log: &mut Log<'_, 'a>) {
         let Some(place) = self.unicast else { return };
-        if self.peers.count == 0 {
+        if self.peers.count == 0 && !self.wants_peer {
             let because = "it names no peer, so Advertisements go to the group";
             log.warning(place, Message::NoEffect { keyword: "unicast_peer", because });
         } else if strict {
