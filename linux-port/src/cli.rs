@@ -52,6 +52,10 @@ pub enum Command {
         /// Its control socket.
         control: PathBuf,
     },
+    /// `drain`: have a Virtual Router of a running agent hand over and stay out.
+    Drain(MaintenanceOptions),
+    /// `resume`: let it take part again.
+    Resume(MaintenanceOptions),
     /// `server`: drain, enable or weigh a real server of a running agent.
     Server(ServerOptions),
     /// `real-server`: hold virtual addresses without telling the LAN.
@@ -101,6 +105,15 @@ pub struct StatusOptions {
     pub control: PathBuf,
     /// The document as JSON instead of tables.
     pub json: bool,
+}
+
+/// The options of `drain` and `resume`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaintenanceOptions {
+    /// The agent's control socket.
+    pub control: PathBuf,
+    /// The name of the Virtual Router; `None` for `--all`.
+    pub router: Option<String>,
 }
 
 /// The options of `server`.
@@ -162,6 +175,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Some("counters") => counters(parser),
             Some("explain") => explain(parser),
             Some("reload") => reload(parser),
+            Some("drain") => Ok(maintenance(parser, "drain")?.map_or(Command::Help(help::DRAIN), Command::Drain)),
+            Some("resume") => Ok(maintenance(parser, "resume")?.map_or(Command::Help(help::RESUME), Command::Resume)),
             Some("server") => server(parser),
             Some("real-server") => real_server(parser),
             Some("keywords") => keywords(parser),
@@ -246,20 +261,40 @@ fn router(mut parser: Parser) -> Result<Option<(PathBuf, Option<String>)>, Usage
     let (mut control, mut router) = (control::DEFAULT_PATH.into(), None);
     while let Some(argument) = parser.next()? {
         match argument {
-            Arg::Value(name) if router.is_none() => {
-                let name = name.string()?;
-                // The request is one line.
-                if name.is_empty() || name.contains(char::is_control) {
-                    return Err(UsageError(format!("{name:?} is no name of a Virtual Router")));
-                }
-                router = Some(name);
-            }
+            Arg::Value(name) if router.is_none() => router = Some(router_name(name)?),
             Arg::Long("control") => control = parser.value()?.into(),
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             other => return Err(other.unexpected().into()),
         }
     }
     Ok(Some((control, router)))
+}
+
+/// The name of a Virtual Router; a request is one line.
+fn router_name(word: OsString) -> Result<String, UsageError> {
+    let name = word.string()?;
+    if name.is_empty() || name.contains(char::is_control) {
+        return Err(UsageError(format!("{name:?} is no name of a Virtual Router")));
+    }
+    Ok(name)
+}
+
+/// A Virtual Router or all of them; `None` if help is asked for.
+fn maintenance(mut parser: Parser, command: &str) -> Result<Option<MaintenanceOptions>, UsageError> {
+    let (mut control, mut router, mut all) = (control::DEFAULT_PATH.into(), None, false);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Value(name) if router.is_none() => router = Some(router_name(name)?),
+            Arg::Long("all") => all = true,
+            Arg::Long("control") => control = parser.value()?.into(),
+            Arg::Short('h') | Arg::Long("help") => return Ok(None),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if all == router.is_some() {
+        return Err(UsageError(format!("use `{command} ROUTER` or `{command} --all`")));
+    }
+    Ok(Some(MaintenanceOptions { control, router }))
 }
 
 fn reload(mut parser: Parser) -> Result<Command, UsageError> {
@@ -430,6 +465,10 @@ mod tests {
             Ok(Command::Explain { control: "/b".into(), router: "gw".into() })
         );
         assert_eq!(parsed("reload --control /b"), Ok(Command::Reload { control: "/b".into() }));
+        let options =
+            |router: Option<&str>| MaintenanceOptions { control: "/b".into(), router: router.map(String::from) };
+        assert_eq!(parsed("drain gw --control /b"), Ok(Command::Drain(options(Some("gw")))));
+        assert_eq!(parsed("resume --control=/b --all"), Ok(Command::Resume(options(None))));
         let options = |action, wait, timeout| {
             let command = ServerCommand { action, service: "fwmark3".into(), server: "10.0.0.1".into() };
             Ok(Command::Server(ServerOptions { control: "/b".into(), command, wait, timeout }))
@@ -457,7 +496,7 @@ mod tests {
     fn every_command_has_its_help() {
         assert_eq!(parsed("--help"), Ok(Command::Help(help::MAIN)));
         for command in
-            ["run", "check", "status", "counters", "explain", "reload", "server", "real-server", "keywords", "demo"]
+            "run check status counters explain reload drain resume server real-server keywords demo".split(' ')
         {
             let Ok(Command::Help(text)) = parsed(&format!("{command} --help")) else {
                 panic!("{command} has no help");
@@ -476,6 +515,8 @@ mod tests {
             ("run --strict", "invalid option '--strict'; see `steadfast --help`"),
             ("explain", "name the Virtual Router: `explain ROUTER`; see `steadfast --help`"),
             ("explain \x07", "\"\\u{7}\" is no name of a Virtual Router; see `steadfast --help`"),
+            ("drain", "use `drain ROUTER` or `drain --all`; see `steadfast --help`"),
+            ("resume gw --all", "use `resume ROUTER` or `resume --all`; see `steadfast --help`"),
             ("counters a b", "unexpected argument \"b\"; see `steadfast --help`"),
             ("status extra", "unexpected argument \"extra\"; see `steadfast --help`"),
             ("server weight a b -1", "invalid option '-1'; see `steadfast --help`"),

@@ -34,6 +34,10 @@ pub enum Verb {
     Reload,
     /// `explain NAME`: why a Virtual Router is as it is.
     Explain(String),
+    /// `drain NAME`, `drain-all`: hand over and stay out.
+    Drain(Option<String>),
+    /// `resume NAME`, `resume-all`: take part again.
+    Resume(Option<String>),
     /// `server {…}`: about one real server.
     Server(ServerCommand),
 }
@@ -44,6 +48,10 @@ impl fmt::Display for Verb {
             Self::Status => f.write_str("status"),
             Self::Reload => f.write_str("reload"),
             Self::Explain(router) => write!(f, "explain {router}"),
+            Self::Drain(Some(router)) => write!(f, "drain {router}"),
+            Self::Drain(None) => f.write_str("drain-all"),
+            Self::Resume(Some(router)) => write!(f, "resume {router}"),
+            Self::Resume(None) => f.write_str("resume-all"),
             // Strings and numbers can always be written as JSON.
             Self::Server(command) => {
                 write!(f, "server {}", serde_json::to_string(command).map_err(|_| fmt::Error)?)
@@ -60,6 +68,10 @@ impl FromStr for Verb {
             ("status", "") => Ok(Self::Status),
             ("reload", "") => Ok(Self::Reload),
             ("explain", router) if !router.is_empty() => Ok(Self::Explain(router.into())),
+            ("drain", router) if !router.is_empty() => Ok(Self::Drain(Some(router.into()))),
+            ("drain-all", "") => Ok(Self::Drain(None)),
+            ("resume", router) if !router.is_empty() => Ok(Self::Resume(Some(router.into()))),
+            ("resume-all", "") => Ok(Self::Resume(None)),
             ("server", command) => {
                 serde_json::from_str(command).map(Self::Server).map_err(|error| BadRequest::Garbled(error.to_string()))
             }
@@ -80,7 +92,9 @@ pub enum BadRequest {
 impl fmt::Display for BadRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown => f.write_str("unknown request; known are: status, explain, reload, server"),
+            Self::Unknown => f.write_str(
+                "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
+            ),
             Self::Garbled(error) => write!(f, "the request cannot be understood: {error}"),
         }
     }
@@ -115,6 +129,23 @@ impl Explained {
     /// The lines of `text`, in this version's schema.
     pub fn new(text: &str) -> Self {
         Self { schema: SCHEMA, lines: text.lines().map(String::from).collect() }
+    }
+}
+
+/// What became of a drain, or of its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    schema: u32,
+    /// The Virtual Routers that it concerns: the one that was named with its sync group, or all.
+    pub routers: Vec<Arc<str>>,
+    /// Why it is not noted, if it is not: the next agent will not know of it then.
+    pub unnoted: Option<String>,
+}
+
+impl Drained {
+    /// What concerns these, in this version's schema.
+    pub fn new(routers: Vec<Arc<str>>) -> Self {
+        Self { schema: SCHEMA, routers, unnoted: None }
     }
 }
 
@@ -163,6 +194,8 @@ pub enum Answer {
     Reload(Reloaded),
     /// To [`Verb::Explain`]; `None` if there is no such Virtual Router.
     Explain(Option<Explained>),
+    /// To [`Verb::Drain`] and [`Verb::Resume`]; or why that cannot be done.
+    Drain(Result<Drained, String>),
     /// To [`Verb::Server`]: how the server is now, or why that cannot be done.
     Server(Result<ServerReport, String>),
 }
@@ -238,6 +271,10 @@ mod tests {
             (Verb::Status, "status"),
             (Verb::Reload, "reload"),
             (Verb::Explain("a router".into()), "explain a router"),
+            (Verb::Drain(Some("a router".into())), "drain a router"),
+            (Verb::Drain(None), "drain-all"),
+            (Verb::Resume(Some("all".into())), "resume all"),
+            (Verb::Resume(None), "resume-all"),
             (
                 server(command::Action::Drain),
                 r#"server {"action":"drain","service":"192.0.2.1 80","server":"10.0.0.1:80"}"#,
@@ -255,12 +292,14 @@ mod tests {
 
     #[test]
     fn other_lines_are_refused_with_a_reason() {
-        for line in ["", "stop", "status now", "status  ", "explain", "explain "] {
+        for line in
+            ["", "stop", "status now", "status  ", "explain", "explain ", "drain", "drain ", "resume", "drain-all x"]
+        {
             assert_eq!(line.parse::<Verb>(), Err(BadRequest::Unknown), "{line:?}");
         }
         for line in ["server", "server {", r#"server {"action":"shoot","service":"a","server":"b"}"#] {
             assert!(matches!(line.parse::<Verb>(), Err(BadRequest::Garbled(_))), "{line:?}");
         }
-        assert_eq!(BadRequest::Unknown.to_string(), "unknown request; known are: status, explain, reload, server");
+        assert!(BadRequest::Unknown.to_string().starts_with("unknown request; known are: status, explain, reload, "));
     }
 }

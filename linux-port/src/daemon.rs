@@ -4,14 +4,18 @@
 
 mod apply;
 mod balancing;
+mod delays;
+mod drains;
 mod groups;
 mod guards;
 mod interfaces;
 mod journal;
+mod late;
 mod lease;
 mod links;
 mod local;
 mod notify;
+mod pacing;
 mod port;
 mod record;
 mod reload;
@@ -20,15 +24,19 @@ mod snapshot;
 mod tracking;
 mod watch;
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use log::{error, info, warn};
-use steadfast_core::agent::{Agent, RouterId};
+use steadfast_core::agent::{Agent, InterfaceId, RouterId};
+use steadfast_core::config::value;
 use steadfast_core::port::drive;
 use steadfast_core::time::{Duration, Instant};
+use steadfast_core::types::{Family, Vrid};
+use steadfast_core::wire::Envelope;
 
 use crate::cli::{self, RunOptions};
 use crate::control::{Answer, Control, Explained, Verb};
@@ -48,8 +56,11 @@ use crate::sys::process;
 use crate::sys::signal::{Dump, Signal, Signals};
 use crate::timestamp::Timestamp;
 
+use delays::Delays;
+use drains::Drains;
 use groups::SyncGroups;
 use links::VirtualLinks;
+use local::Local;
 use port::LinuxPort;
 use record::{Predecessors, Record};
 use reload::Reloads;
@@ -155,6 +166,12 @@ struct Daemon {
     /// The Virtual Routers in the order of the file.
     order: Vec<RouterId>,
     groups: SyncGroups,
+    drains: Drains,
+    delays: Delays,
+    /// Who stands back after a pause (`timer_expired_backup`).
+    cautious: Vec<RouterId>,
+    /// Whether an owner ignores others (`owner_ignore_adverts`).
+    ignoring: bool,
     /// Who was Active when the agent before this one came to its end; only for the first configuration.
     predecessors: Predecessors,
     tracking: Tracking,
@@ -213,7 +230,7 @@ impl Daemon {
             Ok(begun) => (port.record, predecessors) = begun,
             Err(error) => warn!("after a crash the next start will be one as Backup: no record can be kept: {error}"),
         }
-        let startup_delay = plan.globals.startup_delay;
+        let startup_delay = plan.globals.startup_delay.max(left_after_boot(plan.globals.delay_after_boot));
         // Virtual Routers may advertise from a static address.
         let statics = Some(plan.statics.clone()).filter(|statics| !statics.is_empty());
         let statics = statics.map(Statics::start).transpose().map_err(failed("cannot put on what is static"))?;
@@ -241,6 +258,10 @@ impl Daemon {
             queue: ReceiveQueue::default(),
             order: Vec::new(),
             groups: SyncGroups::default(),
+            drains: Drains::begin(beside(".drained").into()),
+            delays: Delays::default(),
+            cautious: Vec::new(),
+            ignoring: false,
             predecessors,
             tracking: Tracking::default(),
             statics,
@@ -317,10 +338,12 @@ impl Daemon {
         let now = clock::now();
         urgency::woke(Who::Loop, due, now);
         self.port.set_now(now);
+        self.look_for_lateness(now, due);
         self.receive(now);
         self.answers(now)?;
         self.news(now)?;
         self.routing_news(now)?;
+        self.lasted(now);
         self.seen(now);
         if self.polls.is_ready(self.signals.as_fd()) {
             self.signals(now);
@@ -345,6 +368,7 @@ impl Daemon {
 
     /// Carries out what is owed; when to come back.
     fn act(&mut self, now: Instant) -> io::Result<Option<Instant>> {
+        self.port.announce_waiting(&self.agent);
         let mut due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
         self.port.flush();
         // The kernel changes addresses while it is being told, so most answers are there at once.
@@ -369,20 +393,24 @@ impl Daemon {
         self.port.leases.ask(now);
         self.port.summarize(now);
         let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
-        let routing = self.port.routings.due(now);
-        Ok([due, self.port.leases.due(), self.port.journal.due(), routing, limit].into_iter().flatten().min())
+        let (routing, delays, pacing) = (self.port.routings.due(now), self.delays.due(), self.port.pacing.due());
+        let dues = [due, self.port.leases.due(), self.port.journal.due(), routing, delays, pacing, limit];
+        Ok(dues.into_iter().flatten().min())
     }
 
     /// Takes in Advertisements.
     fn receive(&mut self, now: Instant) {
-        let Self { agent, port, polls, queue, .. } = self;
-        let LinuxPort { interfaces, journal, guards, .. } = port;
+        let Self { agent, port, polls, queue, ignoring, .. } = self;
+        let LinuxPort { interfaces, journal, guards, locals, .. } = port;
         for (at, interface) in interfaces.iter().enumerate() {
             for receiver in [&interface.receive_v4, &interface.receive_v6].into_iter().flatten() {
                 if !polls.is_ready(receiver.as_fd()) {
                     continue;
                 }
                 let result = receiver.receive(queue, PACKETS, |envelope, payload| {
+                    if *ignoring && is_ignored(agent, locals, interface.id, envelope, payload) {
+                        return;
+                    }
                     let heard = guards.receive(agent, now, interface.id, envelope, payload);
                     journal.heard(now, at, &interface.name, envelope.source, heard);
                 });
@@ -445,6 +473,14 @@ impl Daemon {
                     let explained = self.explain(now, router);
                     request.answer(Answer::Explain(explained));
                 }
+                Verb::Drain(name) => {
+                    let name = name.clone();
+                    self.maintain(now, request, name.as_deref(), true);
+                }
+                Verb::Resume(name) => {
+                    let name = name.clone();
+                    self.maintain(now, request, name.as_deref(), false);
+                }
                 Verb::Server(command) => {
                     let command = command.clone();
                     self.port.balancing.server(request, command);
@@ -460,7 +496,11 @@ impl Daemon {
         let interface = self.port.interfaces.get(local.interface)?;
         let view = self.agent.view(local.id)?;
         let trackers = self.tracking.explain(local.id);
-        Some(snapshot::explanation(&local.name, &interface.name, view, now, &trackers))
+        let group = view.sync_group.map(|group| self.group(group)).map(|group| {
+            let state = group.state.map_or_else(|| "in different states".into(), |state| state.to_string());
+            format!("{}: {}, {state}", group.name, group.members.join(" and "))
+        });
+        Some(snapshot::explanation(&local.name, &interface.name, view, now, &trackers, group.as_deref()))
     }
 
     /// Has the state written down in keepalived's way.
@@ -471,16 +511,19 @@ impl Daemon {
             Some(snapshot::dumped(local, &view, now, wall))
         });
         let routers = routers.collect();
-        self.dumps.write(kind, routers);
+        self.dumps.write(kind, routers, self.tracking.plan());
     }
 
     fn snapshot(&self, now: Instant) -> Snapshot {
         let wall = Timestamp::now();
+        let groups: HashMap<_, _> = self.groups.iter().map(|(name, id)| (id, name)).collect();
         let routers = self.order.iter().filter_map(|&id| {
             let (local, view) = (self.port.local(id)?, self.agent.view(id)?);
             let interface = self.port.interfaces.get(local.interface)?;
+            let group = view.sync_group.and_then(|group| groups.get(&group).copied());
+            let names = [&local.name, &interface.name];
             let hmac = self.port.guards.counters(id.index());
-            Some(snapshot::router(&local.name, &interface.name, &view, hmac, now, wall))
+            Some(snapshot::router(names, group, &view, hmac, (now, wall), self.stopping.is_some()))
         });
         let interfaces = self.port.interfaces.iter().map(|interface| interface.status(&self.agent));
         let lost = ("steadfast-events-lost", self.agent.lost_events());
@@ -489,6 +532,7 @@ impl Daemon {
         let mut snapshot = Snapshot::new(routers.collect(), interfaces.collect(), status::GlobalStatus { counters });
         let name = |id| self.port.local(id).map(|local| Name::clone(&local.name));
         snapshot.trackers = self.tracking.status(now, wall, name);
+        snapshot.groups = self.groups.iter().map(|(_, id)| self.group(id)).collect();
         snapshot
     }
 
@@ -520,6 +564,31 @@ impl Daemon {
             finished.answer(applied.is_ok());
         }
     }
+}
+
+/// What is left of a time that begins with the machine.
+fn left_after_boot(delay: Duration) -> Duration {
+    if delay == Duration::ZERO {
+        return delay;
+    }
+    // `seconds.hundredths idle`; without it nothing has to be waited for.
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let uptime = text.split(' ').next().and_then(value::micros).unwrap_or(u64::MAX);
+    Duration::from_micros(delay.as_micros().saturating_sub(uptime))
+}
+
+/// Whether an Advertisement is for an owner of addresses that hears nobody (`owner_ignore_adverts`).
+fn is_ignored(
+    agent: &Agent<Heap>,
+    locals: &[Option<Local>],
+    interface: InterfaceId,
+    envelope: &Envelope,
+    payload: &[u8],
+) -> bool {
+    let vrid = payload.get(1).copied().and_then(Vrid::new);
+    let found = vrid.and_then(|vrid| agent.find(interface, Family::of(&envelope.source), vrid));
+    let local = found.and_then(|found| locals.get(found.router.index())?.as_ref());
+    local.is_some_and(|local| local.plan.options.ignores_others)
 }
 
 /// The name of a thing that status, log and tables share.

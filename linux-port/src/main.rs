@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use steadfast_core::text::Printable;
 use steadfast_linux::check;
-use steadfast_linux::cli::{self, CheckOptions, Command, ServerOptions, StatusOptions};
+use steadfast_linux::cli::{self, CheckOptions, Command, MaintenanceOptions, ServerOptions, StatusOptions};
+use steadfast_linux::control::Drained;
 use steadfast_linux::control::client::{self, AskError};
 use steadfast_linux::daemon;
 use steadfast_linux::demo;
@@ -32,6 +33,12 @@ fn main() -> ExitCode {
         Ok(Command::Counters { control, router }) => counters(&control, router.as_deref()),
         Ok(Command::Explain { control, router }) => explain(&control, &router),
         Ok(Command::Reload { control }) => reload(&control),
+        Ok(Command::Drain(MaintenanceOptions { control, router })) => {
+            maintained(&control, client::drain(&control, router), "hands over, and stays out until it is resumed")
+        }
+        Ok(Command::Resume(MaintenanceOptions { control, router })) => {
+            maintained(&control, client::resume(&control, router), "takes part again")
+        }
         Ok(Command::Server(options)) => server(options),
         Ok(Command::RealServer(options)) => real_server::run(&options),
         Ok(Command::Demo) => ExitCode::from(demo::run(&mut std::io::stdout()).exit_status()),
@@ -124,6 +131,19 @@ fn reload(control: &Path) -> ExitCode {
                 complain("the configuration is not valid; the old one stays in force");
                 ExitCode::from(2)
             }
+        }
+        Err(error) => refused(control, &error),
+    }
+}
+
+fn maintained(control: &Path, done: Result<Drained, AskError>, what: &str) -> ExitCode {
+    match done {
+        Ok(Drained { routers, unnoted, .. }) => {
+            let lines: String = routers.iter().map(|router| format!("{}: {what}\n", Printable(router))).collect();
+            let printed = print(&lines);
+            let Some(problem) = unnoted else { return printed };
+            complain(format_args!("the next agent will not know of it: {}", Printable(&problem)));
+            ExitCode::from(2)
         }
         Err(error) => refused(control, &error),
     }

@@ -59,6 +59,10 @@ pub enum What {
     Gone,
     /// As Active it has heard one of less right.
     LowerPriority,
+    /// Its priority has changed while it is Active.
+    MasterPriority,
+    /// The same in any other state.
+    BackupPriority,
 }
 
 impl fmt::Display for Whose {
@@ -79,6 +83,8 @@ impl fmt::Display for What {
             Self::Stop => "STOP",
             Self::Deleted => "DELETED",
             Self::LowerPriority => "MASTER_RX_LOWER_PRI",
+            Self::MasterPriority => "MASTER_PRIORITY",
+            Self::BackupPriority => "BACKUP_PRIORITY",
         })
     }
 }

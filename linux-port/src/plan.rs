@@ -7,6 +7,8 @@ mod groups;
 pub mod hmac;
 mod judge;
 pub mod notify;
+pub mod options;
+pub mod pacing;
 pub mod radv;
 pub mod routing;
 pub mod tracking;
@@ -37,6 +39,8 @@ use crate::source;
 use flagged::{Flagged, says};
 use hmac::{Authentications, PlannedHmac};
 use notify::{Notifications, Notified, NotifyPlan};
+use options::{Asked, InterfaceDelays, PortOptions};
+use pacing::PacedGroup;
 use radv::RouterAdvertisements;
 use routing::{PlannedRouting, Routings, StaticPlan};
 use tracking::TrackingPlan;
@@ -56,6 +60,10 @@ pub struct Plan {
     pub routers: Vec<Arc<PlannedRouter>>,
     /// The sync groups, in the order of the file. Their members are among the routers; none is there twice.
     pub groups: Vec<PlannedGroup>,
+    /// `interface_up_down_delays`.
+    pub delays: InterfaceDelays,
+    /// `garp_group`.
+    pub pacing: Vec<PacedGroup>,
     /// What is tracked.
     pub tracking: TrackingPlan,
     /// What the director shall do.
@@ -82,6 +90,8 @@ pub struct PlannedGlobals {
     pub router_id: Option<String>,
     /// `vrrp_startup_delay`.
     pub startup_delay: Duration,
+    /// `vrrp_delay_after_boot`: since the machine was started.
+    pub delay_after_boot: Duration,
     /// `default_interface`.
     pub default_interface: String,
     /// `vmac_prefix`.
@@ -122,6 +132,10 @@ pub struct PlannedRouter {
     pub lease: bool,
     /// Whom it tells of what happens.
     pub notified: Option<Arc<Notified>>,
+    /// What it asks of the loop itself.
+    pub options: PortOptions,
+    /// FIFOs are told when its priority changes.
+    pub tells_priority: bool,
     /// `unicast_peer`: where Advertisements go instead of a group, each once.
     pub peers: Vec<IpAddr>,
     /// `auth_hmac`.
@@ -358,6 +372,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     let authentications = Authentications::read(&statements, &mut Reader::new(findings));
     let notifications = Notifications::read(&statements, &scripts, &mut Reader::new(findings));
     let routings = Routings::read(&statements, config.globals.default_interface, &mut Reader::new(findings));
+    let asked = Asked::read(&statements, &mut Reader::new(findings));
     // Those that were read are no statements any more.
     for statement in statements.iter().filter(|statement| statement.keyword.text.starts_with("include")) {
         let problem = "nothing is included: a file is looked for before anything is put into its line";
@@ -385,6 +400,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
                     router.notified = notifications.of_instance(instance.name);
                     router.routing = routings.of_instance(instance.name);
                     router.promote_secondaries = routings.promotes(instance.name);
+                    router.options = asked.of(&router, &mut Reader::new(findings));
                     routers.push(Arc::new(router));
                 }
             }
@@ -398,16 +414,20 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     for group in &mut groups {
         group.notified = notifications.of_group(&group.name);
     }
+    notifications.tell_priorities(&mut routers, &groups);
     let lvs = grammar::read(&statements, &scripts, findings);
     let mut tracking = tracking::read(&statements, &scripts, &routers, &groups, &routings, findings);
     if tracking.tls_checks().next().is_some() {
         tracking.tls = lvs.tls.clone();
     }
+    let delays = asked.delays(routers.iter().map(|router| &**router), &mut Reader::new(findings));
+    let pacing = pacing::read(&statements, &mut Reader::new(findings));
     let notify = Arc::new(notifications.plan);
     let urgency = Arc::new(urgency::read(&statements, &mut Reader::new(findings)));
     let globals = planned_globals(&config.globals, &statements, findings);
     let statics = routings.statics;
-    Plan { globals, routers, groups, tracking, lvs, notify, urgency, statics }
+    let globals = PlannedGlobals { delay_after_boot: asked.delay_after_boot(), ..globals };
+    Plan { globals, routers, groups, delays, pacing, tracking, lvs, notify, urgency, statics }
 }
 
 /// What instances may not share.
@@ -472,6 +492,8 @@ fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) ->
         excluded,
         lease,
         notified: None,
+        options: PortOptions::default(),
+        tells_priority: false,
         peers,
         hmac: None,
         router_advertisements: None,
@@ -500,6 +522,7 @@ fn planned_globals(read: &Globals<'_>, statements: &[Statement<'_>], findings: &
         local_igmp,
         router_id: read.router_id.map(str::to_owned),
         startup_delay: read.startup_delay,
+        delay_after_boot: Duration::ZERO,
         default_interface: read.default_interface.to_owned(),
         vmac_prefix: read.vmac_prefix.to_owned(),
         vmac_addr_prefix: vmac_addr_prefix.unwrap_or(read.vmac_prefix).to_owned(),

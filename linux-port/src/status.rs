@@ -29,6 +29,9 @@ pub struct Snapshot {
     schema: u32,
     /// The Virtual Routers, in the order of the configuration.
     pub routers: Vec<RouterStatus>,
+    /// The sync groups, if there are any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupStatus>,
     /// The interfaces that they run on.
     pub interfaces: Vec<InterfaceStatus>,
     /// What belongs to no router.
@@ -47,8 +50,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// The document of these parts, in this version's schema.
     pub fn new(routers: Vec<RouterStatus>, interfaces: Vec<InterfaceStatus>, global: GlobalStatus) -> Self {
-        let (trackers, services, director) = Default::default();
-        Self { schema: SCHEMA, routers, interfaces, global, trackers, services, director }
+        let (groups, trackers, services, director) = Default::default();
+        Self { schema: SCHEMA, routers, groups, interfaces, global, trackers, services, director }
     }
 
     /// The same with what the director of LVS has to say.
@@ -94,6 +97,12 @@ pub struct RouterStatus {
     /// Where its Advertisements go, if not to the group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unicast_peers: Vec<IpAddr>,
+    /// Its sync group, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_group: Option<Arc<str>>,
+    /// What keeps it in `initialize`, if it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_out: Option<KeptOut>,
     /// How it came to the present state; `null` before the first transition.
     pub last_transition: Option<Transition>,
     /// Per router, RFC 8347 names where it has one.
@@ -139,6 +148,37 @@ impl fmt::Display for State {
             Self::Active => "active",
         })
     }
+}
+
+/// What keeps a Virtual Router from taking part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeptOut {
+    /// `"drained"`: an administrator, until `steadfast resume`.
+    Drained,
+    /// `"stopping"`: the agent is being stopped.
+    Stopping,
+    /// `"interface"`: its interface is down.
+    Interface,
+    /// `"source-address"`: its interface has no address to send from.
+    SourceAddress,
+    /// `"tracker"`: a tracker of weight 0 is down, or has not reported yet.
+    Tracker,
+    /// `"startup-delay"`: `vrrp_startup_delay` is not over.
+    StartupDelay,
+    /// `"sync-group"`: another member of its sync group is kept out.
+    SyncGroup,
+}
+
+/// One `vrrp_sync_group`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The state of all its members; `null` while they are in different ones.
+    pub state: Option<State>,
+    /// Its members, in the order of the configuration.
+    pub members: Vec<Arc<str>>,
 }
 
 /// A change of state.
@@ -265,6 +305,8 @@ pub(crate) mod tests {
             virtual_mac: Some("00:00:5e:00:01:33".into()),
             addresses: vec![[192, 0, 2, 1].into()],
             unicast_peers: Vec::new(),
+            sync_group: None,
+            kept_out: None,
             last_transition: Some(Transition {
                 at: "2026-11-22T15:27:01.123456Z".parse().unwrap(),
                 from: State::Initialize,
@@ -298,6 +340,19 @@ pub(crate) mod tests {
         );
         assert_eq!(serde_json::to_string(&example()).unwrap(), expected);
         assert_eq!(serde_json::from_str::<Snapshot>(expected).unwrap(), example());
+    }
+
+    #[test]
+    fn a_group_and_what_keeps_a_member_out_are_in_the_document() {
+        let mut document = example();
+        document.routers[0].sync_group = Some("both".into());
+        document.routers[0].kept_out = Some(KeptOut::SourceAddress);
+        let member = document.routers[0].name.clone();
+        document.groups.push(GroupStatus { name: "both".into(), state: None, members: vec![member] });
+        let text = serde_json::to_string(&document).unwrap();
+        assert!(text.contains(r#""sync_group":"both","kept_out":"source-address","last_transition""#), "{text}");
+        assert!(text.contains(r#""groups":[{"name":"both","state":null,"members":["gw"]}]"#), "{text}");
+        assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), document);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::{env, fs, process, thread};
 
 use steadfast_linux::control::command::{Action, ServerCommand, ServerReport};
-use steadfast_linux::control::{Answer, Control, Explained, Reloaded, Verb};
+use steadfast_linux::control::{Answer, Control, Drained, Explained, Reloaded, Verb};
 use steadfast_linux::status::lvs::{Health, Override};
 use steadfast_linux::status::{GlobalStatus, Snapshot};
 use steadfast_linux::sys::poll::PollSet;
@@ -57,6 +57,12 @@ fn asked(control: &mut Control, command: &mut Command, applied: bool) -> Output 
         Verb::Status => Answer::Status(Snapshot::new(Vec::new(), Vec::new(), GlobalStatus::default())),
         Verb::Reload => Answer::Reload(Reloaded::new(applied, vec!["f:1:1: warning: dubious".into()])),
         Verb::Explain(router) => Answer::Explain((router == "gw").then(|| Explained::new("gw: active\n  \x1b[2J\n"))),
+        Verb::Drain(Some(_)) | Verb::Resume(Some(_)) => Answer::Drain(Err("there is no such Virtual Router".into())),
+        Verb::Drain(None) | Verb::Resume(None) => {
+            let mut drained = Drained::new(vec!["gw".into(), "a\x1b[2J".into()]);
+            drained.unnoted = (!applied).then(|| "no room".into());
+            Answer::Drain(Ok(drained))
+        }
         Verb::Server(_) => Answer::Server(Err("there is no real server".into())),
     })
 }
@@ -107,6 +113,8 @@ fn without_an_agent_status_and_reload_say_so() {
         &["counters"],
         &["explain", "gw"],
         &["reload"],
+        &["drain", "gw"],
+        &["resume", "--all"],
         &["server", "drain", "192.0.2.1 80", "10.0.0.1:80"],
     ] {
         let nobody = steadfast(command).args(["--control", socket.text()]).output().unwrap();
@@ -157,6 +165,23 @@ fn reload_prints_the_findings_and_tells_by_its_status_whether_it_is_in_force() {
     let refused = asked(&mut control, &mut command, false);
     assert_eq!(refused.status.code(), Some(2));
     assert_eq!(stderr(&refused), "steadfast: the configuration is not valid; the old one stays in force\n");
+}
+
+#[test]
+fn drain_and_resume_name_whom_they_concern_and_say_if_that_is_not_noted() {
+    let socket = Socket::new("maintain");
+    let mut control = Control::start(&socket.0).unwrap();
+    for (word, what) in [("drain", "hands over, and stays out until it is resumed"), ("resume", "takes part again")] {
+        let mut all = steadfast(&[word, "--all", "--control", socket.text()]);
+        let lines = format!("gw: {what}\na\\u{{1b}}[2J: {what}\n");
+        let done = asked(&mut control, &mut all, true);
+        assert_eq!((done.status.code(), stdout(&done), stderr(&done)), (Some(0), &*lines, ""));
+        let unnoted = asked(&mut control, &mut all, false);
+        assert_eq!((unnoted.status.code(), stdout(&unnoted)), (Some(2), &*lines));
+        assert_eq!(stderr(&unnoted), "steadfast: the next agent will not know of it: no room\n");
+        let nobody = asked(&mut control, &mut steadfast(&[word, "nobody", "--control", socket.text()]), true);
+        assert_eq!((nobody.status.code(), stdout(&nobody)), (Some(1), ""));
+    }
 }
 
 /// The server of every test, with as many connections open.

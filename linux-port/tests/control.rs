@@ -68,6 +68,7 @@ impl Agent {
                         Verb::Status => Answer::Status(snapshot(count, interfaces)),
                         Verb::Reload => Answer::Reload(Reloaded::new(false, vec!["f:1:1: error: no".into()])),
                         Verb::Explain(router) => Answer::Explain(Some(Explained::new(router))),
+                        Verb::Drain(_) | Verb::Resume(_) => Answer::Drain(Err("no".into())),
                         Verb::Server(command) => Answer::Server(Err(format!("no service {:?}", command.service))),
                     };
                     request.answer(answer);

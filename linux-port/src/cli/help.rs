@@ -12,6 +12,8 @@ Commands:
   counters      Show what a running agent has counted
   explain       Say why a Virtual Router is in its state, and what would change that
   reload        Have a running agent read its configuration again
+  drain         Hand over, and stay out until `resume`: for maintenance
+  resume        Take part again
   server        Drain, enable or weigh a real server of a running agent
   real-server   Be a real server of LVS-DR: hold virtual addresses in silence
   keywords      List the keywords of keepalived.conf and what becomes of each
@@ -125,6 +127,46 @@ Options:
 
 Exit status: 0 it is in force, 1 no agent answers, 2 it is not valid and the old one
 stays in force.
+";
+
+pub(super) const DRAIN: &str = "\
+Usage: steadfast drain ROUTER [OPTION]...
+       steadfast drain --all [OPTION]...
+
+Takes a Virtual Router (by its vrrp_instance name) out of service: as Active it resigns
+and forwards until its successor has announced itself, at most an interval or 1 s, so
+that nothing is lost; then it stays out until `steadfast resume`, whatever happens to
+its peers. With it goes its whole sync group. That outlives a reload and a restart of
+the agent, though not of the machine: it is noted beside the control socket, under
+/run. `steadfast status` shows it, and scripts are told FAULT once the addresses are
+off.
+
+Options:
+      --all            All Virtual Routers, also those that a reload adds before the
+                       first resume
+      --control PATH   The agent's control socket; default:
+                       /run/steadfast/control.sock
+  -h, --help           Print this help
+
+Exit status: 0, 1 no agent answers or it has no such Virtual Router, 2 it is drained,
+but that could not be noted: it ends with the agent.
+";
+
+pub(super) const RESUME: &str = "\
+Usage: steadfast resume ROUTER [OPTION]...
+       steadfast resume --all [OPTION]...
+
+Takes back `steadfast drain`: the Virtual Router, with its sync group, listens as
+Backup, and takes over again if it may (not with nopreempt).
+
+Options:
+      --all            All Virtual Routers
+      --control PATH   The agent's control socket; default:
+                       /run/steadfast/control.sock
+  -h, --help           Print this help
+
+Exit status: 0, 1 no agent answers or it has no such Virtual Router, 2 it takes part
+again, but that could not be noted: a new agent will keep it out.
 ";
 
 pub(super) const SERVER: &str = "\

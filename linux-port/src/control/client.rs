@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::command::{Action, ServerCommand, ServerReport};
-use super::{Explained, Failure, Reloaded, Verb};
+use super::{Drained, Explained, Failure, Reloaded, Verb};
 use crate::status::{SCHEMA, Snapshot};
 
 /// How long one request may take, from connecting to the last byte.
@@ -87,6 +87,22 @@ pub fn reload(path: &Path) -> Result<Reloaded, AskError> {
 /// See [`AskError`].
 pub fn explain(path: &Path, router: &str) -> Result<Explained, AskError> {
     ask(path, &Verb::Explain(router.into())).map(|(_, explained)| explained)
+}
+
+/// Has a Virtual Router of the agent at `path` hand over and stay out, with its sync group; without a name all.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn drain(path: &Path, router: Option<String>) -> Result<Drained, AskError> {
+    ask(path, &Verb::Drain(router)).map(|(_, drained)| drained)
+}
+
+/// Lets it take part again, or all.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn resume(path: &Path, router: Option<String>) -> Result<Drained, AskError> {
+    ask(path, &Verb::Resume(router)).map(|(_, drained)| drained)
 }
 
 /// Has the agent at `path` do something about a real server.

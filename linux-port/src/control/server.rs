@@ -210,6 +210,8 @@ impl Server {
                 Some(Answer::Reload(reloaded)) => document(reloaded),
                 Some(Answer::Explain(Some(explained))) => document(explained),
                 Some(Answer::Explain(None)) => failure("there is no such Virtual Router"),
+                Some(Answer::Drain(Ok(drained))) => document(drained),
+                Some(Answer::Drain(Err(problem))) => failure(problem),
                 Some(Answer::Server(Ok(report))) => document(report),
                 Some(Answer::Server(Err(problem))) => failure(problem),
                 None => failure("the agent cannot answer this now"),

@@ -55,13 +55,15 @@ impl Daemon {
     /// The kernel did not tell of its interfaces; no Virtual Router has changed then.
     pub(super) fn apply(&mut self, now: Instant, prepared: Prepared) -> io::Result<()> {
         let Prepared { plan, links, there } = prepared;
-        let Plan { routers, groups, tracking, lvs, notify, urgency, statics, .. } = plan;
+        let Plan { routers, groups, delays, pacing, tracking, lvs, notify, urgency, statics, .. } = plan;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
         for local in self.port.locals.iter().flatten() {
             if self.order.contains(&local.id) {
                 running.insert(identity(&local.plan), local.id);
             }
         }
+        self.delays.plan(delays);
+        self.port.pace(&self.agent, pacing);
         if let Err(error) = self.learn(now, &routers, &tracking) {
             for (router, links) in routers.iter().zip(links) {
                 self.give_back(&Name::from(&*router.name), links.unwrap_or_default());
@@ -84,6 +86,7 @@ impl Daemon {
             }
             self.agent.remove(now, gone);
         }
+        let tracking = Arc::new(tracking);
         self.know_trackers(now, &tracking);
         let mut order = Vec::with_capacity(planned.len());
         let mut kept = HashSet::new();
@@ -124,10 +127,17 @@ impl Daemon {
         }
         self.regroup(now, &groups);
         self.track(now, tracking, &kept);
+        self.note_drains();
+        self.note_cautious();
+        self.ignoring = self.port.locals.iter().flatten().any(|local| local.plan.options.ignores_others);
         let LinuxPort { locals, notices, .. } = &mut self.port;
         let routers = self.order.iter().filter_map(|id| locals.get(id.index())?.as_ref());
-        notices.applied(&self.agent, routers.clone());
-        notices.repeat(&self.agent, routers);
+        notices.applied(&self.agent, routers);
+        for id in self.order.clone() {
+            self.tell_kept_out(id);
+        }
+        let LinuxPort { locals, notices, .. } = &mut self.port;
+        notices.repeat(&self.agent, self.order.iter().filter_map(|id| locals.get(id.index())?.as_ref()));
         self.balance(lvs);
         Ok(())
     }
@@ -260,11 +270,13 @@ impl Daemon {
         let held = !leftovers.is_empty();
         // Whoever goes on is not kept out by a tracker that has not said anything yet.
         let (addition, faulty) = self.tracking.known(bearings);
-        let predecessor = self.predecessors.of(now, &router).filter(|_| !faulty);
+        let drained = self.drains.has(&router.name);
+        let predecessor = self.predecessors.of(now, &router).filter(|_| !faulty && !drained);
         let strictly = self.tracking.initial(bearings);
         let added = self.with_config(&router, id, |agent, config| match predecessor {
             Some(_) => agent.go_on(now, config, held, addition),
-            None => agent.add_weighed(now, config, held, strictly.0, strictly.1),
+            // Who is drained must not begin: what trackers really say of it follows.
+            None => agent.add_weighed(now, config, held, strictly.0, strictly.1 || drained),
         });
         if let Some(advertised) = predecessor {
             let ago = now.since(advertised).as_micros() / 1000;
@@ -274,6 +286,10 @@ impl Daemon {
         }
         let id = added.map_err(|error| describe(error).to_owned())?;
         let name = Arc::from(&*router.name);
+        if drained {
+            self.agent.drain(now, id);
+            warn!("{name}: it stays out, since it is drained; `steadfast resume` lets it in");
+        }
         self.port.enter(Local { id, plan: router, name, interface: at, links, put: leftovers, found: Vec::new() });
         if predecessor.is_none() {
             let LinuxPort { routings, locals, interfaces, changer, .. } = &mut self.port;

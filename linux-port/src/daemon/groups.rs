@@ -8,13 +8,16 @@ use steadfast_core::agent::{GroupId, RouterId};
 use steadfast_core::time::Instant;
 
 use super::port::LinuxPort;
-use super::{Daemon, Name};
+use super::{Daemon, Name, snapshot};
 use crate::plan::PlannedGroup;
+use crate::status::GroupStatus;
 
 /// The sync groups that the agent has.
 #[derive(Default)]
 pub(super) struct SyncGroups {
     named: HashMap<Name, GroupId>,
+    /// Their names, in the order of the file.
+    order: Vec<Name>,
     /// Those that are gone: without members, as good as new.
     free: Vec<GroupId>,
 }
@@ -23,8 +26,14 @@ impl SyncGroups {
     /// Keeps these and no others.
     fn retain(&mut self, planned: &[PlannedGroup]) {
         let names: HashSet<&str> = planned.iter().map(|planned| planned.name.as_str()).collect();
+        self.order = planned.iter().map(|planned| Name::from(&*planned.name)).collect();
         let gone = self.named.extract_if(|name, _| !names.contains(&**name));
         self.free.extend(gone.map(|(_, id)| id));
+    }
+
+    /// Their names and the agent's, in the order of the file.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Name, GroupId)> {
+        self.order.iter().filter_map(|name| Some((name, *self.named.get(name)?)))
     }
 }
 
@@ -87,6 +96,21 @@ impl Daemon {
         let named =
             planned.iter().filter_map(|planned| Some((planned, *self.groups.named.get(planned.name.as_str())?)));
         self.port.notices.regroup(&self.agent, named);
+    }
+
+    /// A sync group, for the status.
+    pub(super) fn group(&self, id: GroupId) -> GroupStatus {
+        let members = || self.agent.members(id);
+        let states: Vec<_> = members().filter_map(|member| Some(self.agent.view(member)?.state)).collect();
+        GroupStatus {
+            name: self.groups.iter().find(|(_, known)| *known == id).map_or("".into(), |(name, _)| Name::clone(name)),
+            state: states
+                .first()
+                .filter(|first| states.iter().all(|state| state == *first))
+                .copied()
+                .map(snapshot::state),
+            members: members().filter_map(|member| Some(Name::clone(&self.port.local(member)?.name))).collect(),
+        }
     }
 
     /// The agent's sync group of this name.

@@ -119,7 +119,10 @@ impl Notices {
             EventKind::Transition { to: State::Backup, .. } => (What::Backup, false),
             EventKind::Transition { to: State::Initialize, reason, .. } => match reason {
                 Reason::Shutdown => (What::Stop, true),
-                Reason::Group if is_stopped(agent, &view) => (What::Stop, true),
+                // It is there and cannot take part, which is what FAULT means; and it serves until its successor is
+                // heard, so that a script which stops services must not come sooner.
+                Reason::Drained => (What::Fault, true),
+                Reason::Group if is_drained_with_group(agent, &view) => (What::Fault, true),
                 _ => (What::Fault, false),
             },
             EventKind::DualActive { .. } => (What::LowerPriority, false),
@@ -149,6 +152,33 @@ impl Notices {
                 self.push(local, &view, What::Fault, false);
             }
         }
+    }
+
+    /// A router cannot even begin, which is told unless something has been told of it.
+    pub(super) fn kept_out(&mut self, agent: &Agent<Heap>, local: &Local) {
+        let is_news = self.wanted && !self.told.contains_key(&local.id);
+        let view = agent.view(local.id).filter(|view| is_news && view.state == State::Initialize);
+        if let Some(view) = view {
+            // Of several before the first is told, the last one stays.
+            self.push(local, &view, What::Fault, false);
+        }
+    }
+
+    /// The priority of a router has changed, which is for those who read FIFOs.
+    pub(super) fn priority(&mut self, agent: &Agent<Heap>, local: &Local) {
+        if !self.wanted || !local.plan.tells_priority || self.gone.contains(&local.id) {
+            return;
+        }
+        let Some(view) = agent.view(local.id) else { return };
+        let is_active = view.state == State::Active;
+        self.news.push(News {
+            router: local.id,
+            name: Arc::clone(&local.name),
+            notified: None,
+            what: if is_active { What::MasterPriority } else { What::BackupPriority },
+            priority: view.effective_priority.get(),
+            waits: false,
+        });
     }
 
     /// The states of all are written to the FIFOs once more, if the file says so.
@@ -320,25 +350,23 @@ fn state(view: &View<'_>) -> Option<What> {
     match (view.state, view.obstacle) {
         (State::Active, _) => Some(What::Master),
         (State::Backup, _) => Some(What::Backup),
-        (State::Initialize, Some(Obstacle::Stopped)) => Some(What::Stop),
         (State::Initialize, Some(Obstacle::Delay(_)) | None) => None,
         (State::Initialize, _) => Some(What::Fault),
     }
 }
 
-/// Whether another member of its sync group was stopped.
-fn is_stopped(agent: &Agent<Heap>, view: &View<'_>) -> bool {
+/// Whether another member of its sync group was drained.
+fn is_drained_with_group(agent: &Agent<Heap>, view: &View<'_>) -> bool {
     let mut others = view.sync_group.into_iter().flat_map(|group| agent.members(group));
     others.any(|id| agent.view(id).is_some_and(|other| other.obstacle == Some(Obstacle::Stopped)))
 }
 
 /// Whether it cannot begin, for a reason that is not merely that it has to wait.
 fn is_kept_out(agent: &Agent<Heap>, view: &View<'_>) -> bool {
-    let has_no_link = |view: &View<'_>| matches!(view.obstacle, Some(Obstacle::Link | Obstacle::Source));
+    let is_out = |view: &View<'_>| matches!(view.obstacle, Some(Obstacle::Link | Obstacle::Source | Obstacle::Stopped));
     let mut others = view.sync_group.into_iter().flat_map(|group| agent.members(group));
-    has_no_link(view)
-        || view.obstacle == Some(Obstacle::Group)
-            && others.any(|id| agent.view(id).is_some_and(|other| has_no_link(&other)))
+    is_out(view)
+        || view.obstacle == Some(Obstacle::Group) && others.any(|id| agent.view(id).is_some_and(|other| is_out(&other)))
 }
 
 /// Runs `startup_script` or `shutdown_script` and waits for it, no longer than `limit`; whether the agent was told to

@@ -20,10 +20,12 @@ use super::journal::{At, Journal};
 use super::lease::Leases;
 use super::local::{Holders, Local, Place};
 use super::notify::Notices;
+use super::pacing::Pacing;
 use super::record::Record;
 use super::routing::{Routings, Tag};
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
+use crate::plan::pacing::PacedGroup;
 use crate::radv::{Advertiser, Service};
 use crate::socket::{AdvertSender, FrameSender, Sent};
 use crate::storage::Heap;
@@ -44,6 +46,7 @@ pub(super) struct LinuxPort {
     pub(super) balancing: Balancing,
     pub(super) notices: Notices,
     pub(super) advertiser: Advertiser,
+    pub(super) pacing: Pacing,
     /// Routers that the core has forgotten since the loop last looked.
     pub(super) retired: Vec<Local>,
     advertisements_v4: Option<AdvertSender>,
@@ -73,6 +76,7 @@ impl LinuxPort {
             balancing: Balancing::default(),
             notices: Notices::default(),
             advertiser: Advertiser::default(),
+            pacing: Pacing::default(),
             retired: Vec::new(),
             advertisements_v4: Some(AdvertSender::open(Family::V4)?),
             advertisements_v6: AdvertSender::open(Family::V6).ok(),
@@ -238,6 +242,34 @@ impl LinuxPort {
         }
     }
 
+    /// These groups of interfaces are paced from now on.
+    pub(super) fn pace(&mut self, agent: &Agent<Heap>, groups: Vec<PacedGroup>) {
+        for (router, address) in self.pacing.plan(groups) {
+            Port::announce(self, agent, router, address);
+        }
+    }
+
+    /// Announces what has waited for its turn.
+    pub(super) fn announce_waiting(&mut self, agent: &Agent<Heap>) {
+        let is_active = |router| agent.view(router).is_some_and(|view| view.holds && view.state == State::Active);
+        while let Some((router, address)) = self.pacing.next(self.now, |(router, _)| is_active(*router)) {
+            let _ = self.put_announcement(router, address);
+        }
+    }
+
+    /// Whether an announcement has to wait for others.
+    fn waits(&mut self, router: RouterId, address: IpAddr) -> bool {
+        let Self { pacing, locals, interfaces, now, .. } = self;
+        if pacing.is_empty() {
+            return false;
+        }
+        let from = locals.get(router.index()).and_then(Option::as_ref).and_then(|local| {
+            let planned = local.plan.all_addresses().find(|planned| planned.address == address)?;
+            interfaces.get(interfaces.by_index(local.place(interfaces, planned)?.from)?)
+        });
+        from.is_some_and(|from| !pacing.admit(*now, &from.name, (router, address)))
+    }
+
     fn put_announcement(&mut self, router: RouterId, address: IpAddr) -> Option<Result<(), Full>> {
         let local = self.locals.get(router.index())?.as_ref()?;
         let planned = local.plan.all_addresses().find(|planned| planned.address == address)?;
@@ -340,6 +372,9 @@ impl Port<Heap> for LinuxPort {
     }
 
     fn announce(&mut self, _: &Agent<Heap>, router: RouterId, address: IpAddr) {
+        if self.waits(router, address) {
+            return;
+        }
         if self.put_announcement(router, address).is_none_or(|result| result.is_err()) {
             debug!("{address} could not be announced: its interface is gone");
         }

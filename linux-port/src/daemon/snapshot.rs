@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use steadfast_core::agent::{Report, State, View, Weight};
+use steadfast_core::agent::{Obstacle, Report, State, View, Weight};
 use steadfast_core::text::Explanation;
 use steadfast_core::time::Instant;
 
@@ -16,12 +16,12 @@ use crate::timestamp::Timestamp;
 
 /// The status of one Virtual Router, with what was counted beside the core; `now` of the agent's clock is the moment `wall`.
 pub(super) fn router(
-    name: &Arc<str>,
-    interface: &Arc<str>,
+    [name, interface]: [&Arc<str>; 2],
+    sync_group: Option<&Arc<str>>,
     view: &View<'_>,
     more_counters: impl Iterator<Item = (&'static str, u64)>,
-    now: Instant,
-    wall: Timestamp,
+    (now, wall): (Instant, Timestamp),
+    stopping: bool,
 ) -> status::RouterStatus {
     let settings = view.settings;
     status::RouterStatus {
@@ -40,6 +40,8 @@ pub(super) fn router(
         virtual_mac: settings.virtual_mac.then(|| settings.vrid.virtual_mac(settings.family).to_string()),
         addresses: view.addresses.iter().chain(view.excluded).copied().collect(),
         unicast_peers: view.peers.to_vec(),
+        sync_group: sync_group.cloned(),
+        kept_out: view.obstacle.map(|obstacle| kept_out(obstacle, stopping)),
         last_transition: view.last_transition.map(|(at, from, to, reason)| status::Transition {
             at: wall.earlier_by(now.since(at)),
             from: state(from),
@@ -47,6 +49,18 @@ pub(super) fn router(
             reason: reason.as_str().into(),
         }),
         counters: view.counters.iter().chain(more_counters).collect(),
+    }
+}
+
+fn kept_out(obstacle: Obstacle, stopping: bool) -> status::KeptOut {
+    match obstacle {
+        Obstacle::Stopped if stopping => status::KeptOut::Stopping,
+        Obstacle::Stopped => status::KeptOut::Drained,
+        Obstacle::Link => status::KeptOut::Interface,
+        Obstacle::Source => status::KeptOut::SourceAddress,
+        Obstacle::Tracker => status::KeptOut::Tracker,
+        Obstacle::Delay(_) => status::KeptOut::StartupDelay,
+        Obstacle::Group => status::KeptOut::SyncGroup,
     }
 }
 
@@ -73,13 +87,21 @@ pub(super) fn explanation(
     view: View<'_>,
     now: Instant,
     trackers: &[(String, Weight, Option<Report>)],
+    group: Option<&str>,
 ) -> Explained {
     let tracked = |number| tracked(trackers, number);
     let explanation = Explanation { name, interface, view, now, trackers: &tracked };
-    Explained::new(&explanation.to_string())
+    let mut text = explanation.to_string();
+    if let Some(group) = group {
+        text += &format!("  sync group   {group}\n");
+    }
+    if view.obstacle == Some(Obstacle::Stopped) {
+        text += &format!("  lets it in   `steadfast resume {name}`\n");
+    }
+    Explained::new(&text)
 }
 
-fn state(state: State) -> status::State {
+pub(super) fn state(state: State) -> status::State {
     match state {
         State::Initialize => status::State::Initialize,
         State::Backup => status::State::Backup,

@@ -13,10 +13,12 @@ use log::{error, info, warn};
 use steadfast_core::agent::{Report, RouterId, State, Weight};
 use steadfast_core::text::Tracked;
 use steadfast_core::time::Instant;
+use steadfast_core::types::Family;
 
+use super::port::LinuxPort;
 use super::{Daemon, Name};
 use crate::logging::limiter::WINDOW;
-use crate::plan::tracking::{Bearing, Kind, TrackerName, TrackingPlan, Value};
+use crate::plan::tracking::{Bearing, Kind, Subject, Tracker, TrackerName, TrackingPlan, Value};
 use crate::status::tracking::{BearingStatus, TrackerStatus};
 use crate::timestamp::Timestamp;
 use crate::tracking::{News, Watcher};
@@ -31,6 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Tracking {
     watcher: Option<Watcher>,
+    /// What the file says of it.
+    plan: Arc<TrackingPlan>,
+    /// Whether `track_src_ip` is in it.
+    has_sources: bool,
     trackers: HashMap<TrackerName, Seen>,
     /// What bears on whom.
     edges: HashMap<RouterId, Vec<Edge>>,
@@ -83,6 +89,11 @@ impl Lines {
 }
 
 impl Tracking {
+    /// What the file says of it.
+    pub(super) fn plan(&self) -> Arc<TrackingPlan> {
+        Arc::clone(&self.plan)
+    }
+
     fn value(&self, tracker: &TrackerName) -> Option<Value> {
         self.trackers.get(tracker).and_then(|seen| seen.value)
     }
@@ -100,6 +111,11 @@ impl Tracking {
     /// What that comes to: an addition to the priority, and whether one takes it out.
     fn sum(&self, router: RouterId) -> (i32, bool) {
         total(self.effects(router).map(|(_, weight, report)| (weight, report)))
+    }
+
+    /// Whether a tracker that has said something takes a virtual router out.
+    fn is_down(&self, router: RouterId) -> bool {
+        self.effects(router).any(|(_, weight, report)| report.is_some() && weight.is_fault(report))
     }
 
     /// What trackers come to for a virtual router that is to be.
@@ -189,7 +205,9 @@ impl Daemon {
     }
 
     /// These are the trackers from now on; what is known of them stays.
-    pub(super) fn know_trackers(&mut self, now: Instant, plan: &TrackingPlan) {
+    pub(super) fn know_trackers(&mut self, now: Instant, plan: &Arc<TrackingPlan>) {
+        self.tracking.plan = Arc::clone(plan);
+        self.tracking.has_sources = plan.trackers.iter().any(|tracker| tracker.name.kind == Kind::Source);
         let trackers = &mut self.tracking.trackers;
         let names: HashSet<&TrackerName> = plan.trackers.iter().map(|tracker| &tracker.name).collect();
         trackers.retain(|name, _| names.contains(name));
@@ -206,11 +224,15 @@ impl Daemon {
         for at in 0..self.port.interfaces.len() {
             self.tracked_interface(now, at);
         }
+        for tracker in plan.trackers.iter().filter(|tracker| tracker.name.kind == Kind::Peers) {
+            let (tracker, result) = (tracker.name.clone(), "there is no peer");
+            self.tracker_says(now, News { tracker, value: Some(Value::Down), result: result.into() });
+        }
     }
 
     /// Lets trackers bear on whom the plan says, after [`Self::know_trackers`]; `kept` are the virtual routers that were
     /// there before, or go on as Active from an agent before this one.
-    pub(super) fn track(&mut self, now: Instant, plan: TrackingPlan, kept: &HashSet<RouterId>) {
+    pub(super) fn track(&mut self, now: Instant, plan: Arc<TrackingPlan>, kept: &HashSet<RouterId>) {
         let tracking = &mut self.tracking;
         let mut before = std::mem::take(&mut tracking.edges);
         for id in &self.order {
@@ -235,10 +257,23 @@ impl Daemon {
         self.look(plan);
     }
 
+    /// Who cannot even begin because of what a tracker says is told of, with its sync group.
+    pub(super) fn tell_kept_out(&mut self, id: RouterId) {
+        if !self.tracking.is_down(id) {
+            return;
+        }
+        let LinuxPort { locals, notices, .. } = &mut self.port;
+        let group = self.agent.view(id).and_then(|view| view.sync_group);
+        let members = group.into_iter().flat_map(|group| self.agent.members(group));
+        for local in members.chain([id]).filter_map(|member| locals.get(member.index())?.as_ref()) {
+            notices.kept_out(&self.agent, local);
+        }
+    }
+
     /// Has the thread look at what the plan says.
-    fn look(&mut self, plan: TrackingPlan) {
-        let needed = plan.trackers.iter().any(|tracker| tracker.name.kind != Kind::Interface);
-        let plan = Arc::new(plan);
+    fn look(&mut self, plan: Arc<TrackingPlan>) {
+        let of_the_loop = |kind| matches!(kind, Kind::Interface | Kind::Source | Kind::Peers);
+        let needed = plan.trackers.iter().any(|tracker| !of_the_loop(tracker.name.kind));
         match &self.tracking.watcher {
             Some(watcher) => watcher.plan(plan),
             None if !needed => {}
@@ -270,17 +305,36 @@ impl Daemon {
 
     /// Takes in what an interface that may be tracked is like now.
     pub(super) fn tracked_interface(&mut self, now: Instant, at: usize) {
+        self.tracked_sources(now, at);
         let Some(interface) = self.port.interfaces.get(at) else { return };
         let tracker = TrackerName { kind: Kind::Interface, name: Arc::clone(&interface.name) };
         if !self.tracking.trackers.contains_key(&tracker) {
             return;
         }
+        // As it counts, see `interface_up_down_delays`.
+        let up = self.agent.interface(interface.id, Family::V4).0;
         let (up, result) = match interface.index {
             None => (false, "there is no such interface"),
-            Some(_) if interface.up => (true, "it is up"),
+            Some(_) if up => (true, "it is up"),
             Some(_) => (false, "it is down"),
         };
         self.tracker_says(now, News { tracker, value: Some(up.into()), result: result.into() });
+    }
+
+    /// Takes in whether the addresses that are wanted on an interface are there (`track_src_ip`).
+    fn tracked_sources(&mut self, now: Instant, at: usize) {
+        let Some(interface) = self.port.interfaces.get(at).filter(|_| self.tracking.has_sources) else { return };
+        let plan = self.tracking.plan();
+        let says = |tracker: &Arc<Tracker>| match &tracker.subject {
+            Subject::Source(source) if *source.interface == *interface.name => {
+                let there = interface.has(source.address);
+                let result = if there { "it is there" } else { "it is not there" };
+                Some(News { tracker: tracker.name.clone(), value: Some(there.into()), result: result.into() })
+            }
+            _ => None,
+        };
+        let news: Vec<News> = plan.trackers.iter().filter_map(says).collect();
+        news.into_iter().for_each(|news| self.tracker_says(now, news));
     }
 
     fn tracker_says(&mut self, now: Instant, news: News) {
@@ -304,10 +358,13 @@ impl Daemon {
             (Kind::File, Some(value)) => info!("track_file {name} says {value} ({result})"),
             (Kind::Probe, Some(Value::Up)) => info!("vrrp_probe {name} is up ({result})"),
             (Kind::Probe, _) => warn!("vrrp_probe {name} is down ({result})"),
+            (Kind::Source, _) => info!("track_src_ip {name}: {result}"),
+            (Kind::Peers, _) => info!("unicast_fault_no_peer: {result}"),
             (Kind::Process, Some(value)) => info!("vrrp_track_process {name} is {value} ({result})"),
         }
         for router in routers {
             self.weigh(now, router, said);
+            self.tell_kept_out(router);
         }
     }
 
@@ -317,11 +374,14 @@ impl Daemon {
         let before = self.agent.view(id).map(|view| view.effective_priority);
         self.agent.weigh(now, id, addition, faulty);
         let after = self.agent.view(id).map(|view| view.effective_priority);
-        if let (Some(before), Some(after), Some(local)) = (before, after, self.port.local(id))
+        let LinuxPort { locals, notices, .. } = &mut self.port;
+        if let (Some(before), Some(after), Some(Some(local))) = (before, after, locals.get(id.index()))
             && before != after
-            && said
         {
-            info!("({}) Changing effective priority from {} to {}", local.name, before.get(), after.get());
+            notices.priority(&self.agent, local);
+            if said {
+                info!("({}) Changing effective priority from {} to {}", local.name, before.get(), after.get());
+            }
         }
     }
 

@@ -132,9 +132,10 @@ impl Daemon {
     pub(super) fn tell(&mut self, now: Instant, at: usize) {
         let Some(interface) = self.port.interfaces.get(at) else { return };
         let id = interface.id;
-        let up = interface.up && interface.index.is_some();
-        let sources = [Family::V4, Family::V6].map(|family| (family, interface.source(family)));
         let was_up = self.agent.interface(id, Family::V4).0;
+        let is_up = interface.index.map(|_| interface.up);
+        let up = self.delays.judge(now, at, &interface.name, was_up, is_up);
+        let sources = [Family::V4, Family::V6].map(|family| (family, interface.source(family)));
         // The addresses of an interface that comes up are told first, those of one that goes down last: the
         // reason of a transition is the link then.
         if was_up && !up {

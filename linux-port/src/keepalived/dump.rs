@@ -20,6 +20,7 @@ use steadfast_core::counters::RouterCounters;
 use steadfast_core::types::{Family, Interval, Priority};
 
 use crate::guard;
+use crate::plan::tracking::TrackingPlan;
 use crate::plan::{PlannedAddress, PlannedRouter};
 use crate::sys::signal::Dump;
 use crate::timestamp::Timestamp;
@@ -119,15 +120,15 @@ impl DumpedRouter {
 }
 
 /// What the writer is asked.
-type Asked = (Dump, Vec<DumpedRouter>);
+type Asked = (Dump, Vec<DumpedRouter>, Arc<TrackingPlan>);
 
 /// The loop's end; the writer is started when it is first asked.
 #[derive(Debug, Default)]
 pub struct Dumps(Option<Sender<Asked>>);
 
 impl Dumps {
-    /// Has `routers` written down; never waits.
-    pub fn write(&mut self, kind: Dump, routers: Vec<DumpedRouter>) {
+    /// Has `routers` written down, and what bears on them; never waits.
+    pub fn write(&mut self, kind: Dump, routers: Vec<DumpedRouter>, tracking: Arc<TrackingPlan>) {
         if self.0.is_none() {
             let (asked, questions) = channel();
             let builder = thread::Builder::new().name("dump".into());
@@ -138,7 +139,7 @@ impl Dumps {
             }
         }
         if let Some(writer) = &self.0
-            && writer.send((kind, routers)).is_err()
+            && writer.send((kind, routers, tracking)).is_err()
         {
             self.0 = None;
         }
@@ -151,19 +152,19 @@ fn write(asked: &Receiver<Asked>) {
         // Asked faster than it can write, it writes the last of a kind.
         while let Ok(later) = asked.try_recv() {
             if later.0 != next.0 {
-                write_one(next.0, &next.1);
+                write_one(next);
             }
             next = later;
         }
-        write_one(next.0, &next.1);
+        write_one(next);
     }
 }
 
-fn write_one(kind: Dump, routers: &[DumpedRouter]) {
+fn write_one((kind, routers, tracking): Asked) {
     let (path, text) = match kind {
-        Dump::Json | Dump::JsonOfMusl => ("/tmp/keepalived.json", json::document(routers)),
-        Dump::Data => ("/tmp/keepalived.data", text::data(routers)),
-        Dump::Stats | Dump::StatsClear => ("/tmp/keepalived.stats", text::stats(routers)),
+        Dump::Json | Dump::JsonOfMusl => ("/tmp/keepalived.json", json::document(&routers, &tracking)),
+        Dump::Data => ("/tmp/keepalived.data", text::data(&routers)),
+        Dump::Stats | Dump::StatsClear => ("/tmp/keepalived.stats", text::stats(&routers)),
     };
     match replace(Path::new(path), text.as_bytes()) {
         Ok(()) => info!("{path}: the state was written down"),

@@ -81,6 +81,8 @@ impl Lanes {
             What::Deleted => (&notified.deleted, &notified.any),
             What::Gone => (&None, &notified.any),
             What::LowerPriority => (&notified.lower, &None),
+            // These are for FIFOs alone.
+            What::MasterPriority | What::BackupPriority => return 0,
         };
         self.events += 1;
         let job =

@@ -16,6 +16,8 @@ use crate::grammar::reader::{Reader, port};
 use crate::grammar::script::Scripts;
 use crate::process::Script;
 
+use super::{PlannedGroup, PlannedRouter};
+
 /// How long a `startup_script` or `shutdown_script` has, unless the file says otherwise.
 const SCRIPT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -110,6 +112,9 @@ pub(super) struct Notifications {
     pub(super) plan: NotifyPlan,
     instances: HashMap<String, Arc<Notified>>,
     groups: HashMap<String, Arc<Notified>>,
+    /// `notify_priority_changes` of instances and groups, and `vrrp_notify_priority_changes`.
+    priorities: [HashMap<String, bool>; 2],
+    all_priorities: bool,
 }
 
 impl Notifications {
@@ -121,22 +126,31 @@ impl Notifications {
         }
         let mut all = Self::default();
         for statement in statements {
-            let named = match statement.keyword.text {
-                "vrrp_instance" => &mut all.instances,
-                "vrrp_sync_group" => &mut all.groups,
+            let [of_instances, of_groups] = &mut all.priorities;
+            let (named, priorities) = match statement.keyword.text {
+                "vrrp_instance" => (&mut all.instances, of_instances),
+                "vrrp_sync_group" => (&mut all.groups, of_groups),
                 _ => continue,
             };
             let Some(name) = statement.words.clone().next() else { continue };
             let mail = globals.smtp_alert_vrrp.or(globals.smtp_alert).unwrap_or(false);
             let mut notified = Notified { mail, ..Notified::default() };
             let mut any = false;
-            each(statement.body, |entry| any |= notified.keyword(entry, scripts, reader));
+            each(statement.body, |entry| match entry.keyword.text {
+                "notify_priority_changes" => {
+                    if let Some(on) = reader.switch(entry) {
+                        priorities.entry(name.text.to_owned()).or_insert(on);
+                    }
+                }
+                _ => any |= notified.keyword(entry, scripts, reader),
+            });
             all.plan.anybody |= any;
             if any || notified.mail {
                 // Of a name that is there twice, the first is run.
                 named.entry(name.text.to_owned()).or_insert_with(|| Arc::new(notified));
             }
         }
+        all.all_priorities = globals.priorities;
         all.plan = NotifyPlan { anybody: all.plan.anybody, ..globals.finish(reader) };
         all
     }
@@ -144,6 +158,25 @@ impl Notifications {
     /// Whom a `vrrp_instance` tells.
     pub(super) fn of_instance(&self, name: &str) -> Option<Arc<Notified>> {
         self.instances.get(name).cloned()
+    }
+
+    /// Has those instances tell of their priorities that are to: by their own word, their group's, or for all.
+    pub(super) fn tell_priorities(&self, routers: &mut [Arc<PlannedRouter>], groups: &[PlannedGroup]) {
+        let [of_instances, of_groups] = &self.priorities;
+        if of_instances.is_empty() && of_groups.is_empty() && !self.all_priorities {
+            return;
+        }
+        let of_members: HashMap<&str, bool> = groups
+            .iter()
+            .filter_map(|group| Some((group, *of_groups.get(&group.name)?)))
+            .flat_map(|(group, on)| group.members.iter().map(move |member| (member.as_str(), on)))
+            .collect();
+        for router in routers {
+            let own = of_instances.get(&router.name).or_else(|| of_members.get(router.name.as_str()));
+            if own.copied().unwrap_or(self.all_priorities) {
+                Arc::make_mut(router).tells_priority = true;
+            }
+        }
     }
 
     /// Whom a `vrrp_sync_group` tells.
@@ -211,6 +244,7 @@ struct Globals {
     router_id: Option<String>,
     smtp_alert: Option<bool>,
     smtp_alert_vrrp: Option<bool>,
+    priorities: bool,
 }
 
 /// The keywords about mail.
@@ -257,6 +291,7 @@ impl Globals {
         }
         match keyword {
             "fifo_write_vrrp_states_on_reload" => self.states_on_reload = reader.flag(entry),
+            "vrrp_notify_priority_changes" => self.priorities = reader.switch(entry).unwrap_or(self.priorities),
             "smtp_alert" => self.smtp_alert = reader.switch(entry).or(self.smtp_alert),
             "smtp_alert_vrrp" => self.smtp_alert_vrrp = reader.switch(entry).or(self.smtp_alert_vrrp),
             // What is wrong there is the core's to say.

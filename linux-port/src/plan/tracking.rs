@@ -65,6 +65,10 @@ pub enum Kind {
     Process,
     /// `vrrp_probe`: whether what it looks at is there, or answers.
     Probe,
+    /// `track_src_ip`: whether an address is on an interface.
+    Source,
+    /// `unicast_fault_no_peer`: there is none.
+    Peers,
 }
 
 impl fmt::Display for Kind {
@@ -75,6 +79,8 @@ impl fmt::Display for Kind {
             Self::File => "file",
             Self::Process => "process",
             Self::Probe => "probe",
+            Self::Source => "source",
+            Self::Peers => "peers",
         })
     }
 }
@@ -110,6 +116,19 @@ pub enum Subject {
     Process(ProcessSubject),
     /// `vrrp_probe`.
     Probe(ProbeSubject),
+    /// `track_src_ip`.
+    Source(SourceSubject),
+    /// `unicast_fault_no_peer` of an instance that has none.
+    Peers,
+}
+
+/// `track_src_ip`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSubject {
+    /// The address.
+    pub address: IpAddr,
+    /// The name of the interface that it has to be on.
+    pub interface: String,
 }
 
 /// `vrrp_script`.
@@ -220,6 +239,8 @@ pub struct Bearing {
     pub weight: i32,
     /// `reverse`: the other way round.
     pub reverse: bool,
+    /// It is its sync group's, not its own.
+    pub of_group: bool,
 }
 
 /// What a tracker says.

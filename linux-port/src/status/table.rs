@@ -8,7 +8,7 @@ use steadfast_core::text::{Age, Cell, CounterLine, InterfaceRow, Line, MovedCoun
 use steadfast_core::time::Duration;
 
 use super::tracking::TrackerStatus;
-use super::{Counters, Family, RouterStatus, Snapshot, State};
+use super::{Counters, Family, GroupStatus, KeptOut, RouterStatus, Snapshot, State};
 use crate::timestamp::Timestamp;
 
 /// The whole document in lines of text; `now` is what ages are counted from. Only counters that moved are
@@ -18,6 +18,12 @@ pub fn table(snapshot: &Snapshot, now: Timestamp) -> String {
     let routers: Vec<_> = snapshot.routers.iter().map(|router| router_row(router, now)).collect();
     let cells: Vec<_> = [RouterRow::HEAD].into_iter().chain(routers.iter().map(RouterRow::cells)).collect();
     lines(&mut out, &cells);
+
+    kept_out(&mut out, &snapshot.routers);
+    if !snapshot.groups.is_empty() {
+        out.push('\n');
+        groups(&mut out, &snapshot.groups);
+    }
 
     out.push('\n');
     let interfaces = snapshot.interfaces.iter().map(|interface| InterfaceRow {
@@ -68,6 +74,41 @@ pub fn counters(snapshot: &Snapshot, router: Option<&str>) -> Option<String> {
 fn counted(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Counters)> {
     let routers = snapshot.routers.iter().map(|router| (&*router.name, &router.counters));
     routers.chain([("global", &snapshot.global.counters), ("director", &snapshot.director.counters)])
+}
+
+/// Why some take no part.
+fn kept_out(out: &mut String, routers: &[RouterStatus]) {
+    let head = ["KEPT OUT", "BECAUSE"].map(String::from);
+    let row = |router: &RouterStatus| {
+        let (name, interface) = (Printable(&router.name), Printable(&router.interface));
+        let because = match router.kept_out? {
+            KeptOut::Drained => format!("it is drained, until `steadfast resume {name}`"),
+            KeptOut::Stopping => "it is being stopped".into(),
+            KeptOut::Interface => format!("{interface} is down"),
+            KeptOut::SourceAddress => format!("{interface} has no address to send from"),
+            KeptOut::Tracker => "a tracker of weight 0 is down or has not reported yet".into(),
+            KeptOut::StartupDelay => "vrrp_startup_delay is not over".into(),
+            KeptOut::SyncGroup => "another member of its sync group is kept out".into(),
+        };
+        Some([name.to_string(), because])
+    };
+    let rows: Vec<_> = [head].into_iter().chain(routers.iter().filter_map(row)).collect();
+    if rows.len() > 1 {
+        out.push('\n');
+        columns(out, &rows);
+    }
+}
+
+/// The sync groups.
+fn groups(out: &mut String, groups: &[GroupStatus]) {
+    let head = ["SYNC GROUP", "STATE", "MEMBERS"].map(String::from);
+    let row = |group: &GroupStatus| {
+        let members: Vec<_> = group.members.iter().map(|member| Printable(member).to_string()).collect();
+        let state = group.state.map_or_else(|| "different".into(), |state| state.to_string());
+        [Printable(&group.name).to_string(), state, members.join(", ")]
+    };
+    let rows: Vec<_> = [head].into_iter().chain(groups.iter().map(row)).collect();
+    columns(out, &rows);
 }
 
 /// Trackers, each with what it does.
@@ -164,6 +205,18 @@ gw: advertisement-rcvd 7
 global: checksum-errors 1
 "
         );
+    }
+
+    #[test]
+    fn who_is_kept_out_and_who_moves_together_is_said() {
+        let mut snapshot = example();
+        snapshot.routers[0].kept_out = Some(KeptOut::Drained);
+        let members = vec!["gw".into(), "inside".into()];
+        snapshot.groups.push(GroupStatus { name: "both".into(), state: Some(State::Initialize), members });
+        let text = table(&snapshot, Timestamp::default());
+        let kept_out = "\nKEPT OUT  BECAUSE\ngw        it is drained, until `steadfast resume gw`\n";
+        let groups = "\nSYNC GROUP  STATE       MEMBERS\nboth        initialize  gw, inside\n\nINTERFACE";
+        assert!(text.contains(&format!("{kept_out}{groups}")), "{text}");
     }
 
     #[test]

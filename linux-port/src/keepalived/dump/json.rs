@@ -1,19 +1,47 @@
 //! `keepalived.json`: an array of `{"data":{…},"stats":{…}}`, with the fields of keepalived 2.2 and later as far as this
 //! agent has what they tell of.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use steadfast_core::time::Pause;
 use steadfast_core::types::Interval;
 
 use super::DumpedRouter;
 use crate::plan::routing::{PlannedRoute, PlannedRule};
+use crate::plan::tracking::{Kind, Subject, TrackingPlan};
 use crate::timestamp::Timestamp;
 
 /// The document.
-pub(super) fn document(routers: &[DumpedRouter]) -> String {
-    let entries: Vec<Entry<'_>> = routers.iter().map(Entry::of).collect();
+pub(super) fn document(routers: &[DumpedRouter], tracking: &TrackingPlan) -> String {
+    let commands = tracking.trackers.iter().filter_map(|tracker| match &tracker.subject {
+        Subject::Script(subject) => Some((&*tracker.name.name, command(&subject.script.words))),
+        _ => None,
+    });
+    let commands: HashMap<&str, String> = commands.collect();
+    let tracked = |router: &DumpedRouter, kind: Kind| {
+        let bearings = tracking.bearings.get(&router.plan.name).into_iter().flatten();
+        // As with keepalived, without those of its sync group.
+        let own = bearings.filter(|bearing| bearing.tracker.kind == kind && !bearing.of_group);
+        let names = own.map(|bearing| &*bearing.tracker.name);
+        let text = |name: &str| commands.get(name).filter(|_| kind == Kind::Script).map_or(name, String::as_str).into();
+        names.map(text).collect()
+    };
+    let entries = routers.iter().map(|router| {
+        let mut entry = Entry::of(router);
+        entry.data.track_ifp = tracked(router, Kind::Interface);
+        entry.data.track_script = tracked(router, Kind::Script);
+        entry.data.track_process = tracked(router, Kind::Process);
+        entry
+    });
+    let entries: Vec<Entry<'_>> = entries.collect();
     // Strings and numbers can always be written as JSON.
     serde_json::to_string(&entries).unwrap_or_default()
+}
+
+/// A command in keepalived's words.
+fn command(words: &[String]) -> String {
+    words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
 }
 
 #[derive(Serialize)]
@@ -62,6 +90,12 @@ struct Data<'a> {
     vroutes: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     vrules: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_ifp: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_script: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    track_process: Vec<String>,
     auth_type: u8,
 }
 
@@ -124,6 +158,9 @@ impl<'a> Entry<'a> {
             notify_deleted: false,
             vips: plan.addresses.iter().map(|planned| router.address(planned)).collect(),
             evips: plan.excluded.iter().map(|planned| router.address(planned)).collect(),
+            track_ifp: Vec::new(),
+            track_script: Vec::new(),
+            track_process: Vec::new(),
             auth_type: settings.authentication.number(),
             vroutes: plan.routing.iter().flat_map(|routing| &routing.routes).map(PlannedRoute::dumped).collect(),
             vrules: plan.routing.iter().flat_map(|routing| &routing.rules).map(PlannedRule::dumped).collect(),
@@ -170,7 +207,8 @@ mod tests {
 
     #[test]
     fn an_exporter_finds_what_it_looks_for() {
-        let document: serde_json::Value = serde_json::from_str(&document(&[example()])).unwrap();
+        let document: serde_json::Value =
+            serde_json::from_str(&document(&[example()], &TrackingPlan::default())).unwrap();
         let (data, stats) = (&document[0]["data"], &document[0]["stats"]);
         assert_eq!((&data["iname"], &data["ifp_ifname"]), (&"gw".into(), &"lan0".into()));
         assert_eq!((&data["state"], &data["wantstate"], &data["vrid"]), (&2.into(), &2.into(), &51.into()));

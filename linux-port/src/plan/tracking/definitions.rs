@@ -52,7 +52,7 @@ pub(super) fn read(
 ) -> Option<(String, Definition)> {
     reader.begin();
     let (subject, weight) = match kind {
-        Kind::Interface => return None,
+        Kind::Interface | Kind::Source | Kind::Peers => return None,
         Kind::Script => script(statement, scripts, reader),
         Kind::File => file(statement, reader),
         Kind::Process => process(statement, reader),

@@ -2,7 +2,7 @@
 //! for sync groups (all trackers of a group bear on each member; weights of members' own do not count) and for the owner
 //! of the addresses (whose priority never changes).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use steadfast_core::config::Place;
@@ -18,7 +18,7 @@ use crate::plan::{PlannedGroup, PlannedRouter};
 
 use super::definitions::{self, Definition};
 use super::uses::{Use, Uses};
-use super::{Bearing, Kind, Subject, Tracker, TrackerName, TrackingPlan};
+use super::{Bearing, Kind, SourceSubject, Subject, Tracker, TrackerName, TrackingPlan};
 
 /// Reads what the statements of a file say of the trackers of these virtual routers.
 pub(crate) fn read(
@@ -63,10 +63,13 @@ pub(crate) fn read(
         }
     }
     let mut bearings = HashMap::new();
+    let mut needed: BTreeMap<TrackerName, Subject> = BTreeMap::new();
     for router in routers {
         let group = shared.get(&*router.name);
         let own = instances.get(&*router.name).map(|uses| file.of_instance(uses, router, group)).unwrap_or_default();
-        let mut all: Vec<_> = group.into_iter().flat_map(|(shared, _)| shared).cloned().chain(own).collect();
+        let asked = asked_for(router, &mut needed);
+        let all = group.into_iter().flat_map(|(shared, _)| shared).cloned().chain(own).chain(asked);
+        let mut all: Vec<Bearing> = all.collect();
         // Without the interface that a route leads to, the router is not what it should be.
         for device in routings.followed(&router.name) {
             let tracker = TrackerName { kind: Kind::Interface, name: device.into() };
@@ -78,7 +81,27 @@ pub(crate) fn read(
             bearings.insert(router.name.clone(), all);
         }
     }
-    TrackingPlan { trackers: file.trackers(&bearings), bearings, tls: TlsIdentity::default() }
+    let mut trackers = file.trackers(&bearings);
+    trackers.extend(needed.into_iter().map(|(name, subject)| Arc::new(Tracker { name, subject })));
+    TrackingPlan { trackers, bearings, tls: TlsIdentity::default() }
+}
+
+/// The trackers that an instance has by its options.
+fn asked_for(router: &PlannedRouter, needed: &mut BTreeMap<TrackerName, Subject>) -> Vec<Bearing> {
+    let mut asked = Vec::new();
+    if let Some(address) = router.options.source {
+        let interface = router.interface.clone();
+        let name = format!("{address} on {interface}").into();
+        asked.push((TrackerName { kind: Kind::Source, name }, Subject::Source(SourceSubject { address, interface })));
+    }
+    if router.options.has_no_peer {
+        asked.push((TrackerName { kind: Kind::Peers, name: "unicast_peer".into() }, Subject::Peers));
+    }
+    let mut bearing = |(tracker, subject): (TrackerName, Subject)| {
+        needed.insert(tracker.clone(), subject);
+        Bearing { tracker, weight: 0, reverse: false, of_group: false }
+    };
+    asked.into_iter().map(&mut bearing).collect()
 }
 
 struct File<'r> {
@@ -134,7 +157,7 @@ impl File<'_> {
                 self.reader.warning(used.place, text);
                 bearing.weight = 0;
             }
-            bearings.push(bearing);
+            bearings.push(Bearing { of_group: true, ..bearing });
         }
         bearings
     }
@@ -207,7 +230,8 @@ impl File<'_> {
             self.reader.warning(place, format_args!("`{}` is tracked already: this one is left out", Short(name)));
             return None;
         }
-        let bearing = Bearing { tracker, weight: weight.unwrap_or(default), reverse: reverse.unwrap_or(reversed) };
+        let (weight_here, reverse) = (weight.unwrap_or(default), reverse.unwrap_or(reversed));
+        let bearing = Bearing { tracker, weight: weight_here, reverse, of_group: false };
         Some((bearing, weight.is_none()))
     }
 

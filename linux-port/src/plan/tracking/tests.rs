@@ -24,7 +24,7 @@ fn instance(definitions: &str, lists: &str) -> (Vec<String>, Vec<String>) {
 
 fn bearings(plan: &TrackingPlan, router: &str) -> Vec<String> {
     let text = |bearing: &Bearing| {
-        let Bearing { tracker: TrackerName { kind, name }, weight, reverse } = bearing;
+        let Bearing { tracker: TrackerName { kind, name }, weight, reverse, .. } = bearing;
         format!("{kind} {name} {weight}{}", if *reverse { " reverse" } else { "" })
     };
     plan.bearings.get(router).into_iter().flatten().map(text).collect()
@@ -161,7 +161,7 @@ fn processes_are_found_by_what_is_asked() {
 
 fn effect(weight: i32, reverse: bool, value: Option<Value>) -> (i32, bool) {
     let tracker = TrackerName { kind: Kind::Script, name: "x".into() };
-    let (weight, report) = Bearing { tracker, weight, reverse }.effect(value);
+    let (weight, report) = Bearing { tracker, weight, reverse, of_group: false }.effect(value);
     (weight.addition(report), weight.is_fault(report))
 }
 
