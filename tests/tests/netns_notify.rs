@@ -43,6 +43,8 @@ fn main() {
             add("a-group-is-told-of-as-by-keepalived", group_as_keepalived);
             add("a-start-without-a-link-is-told-of-as-by-keepalived", down_as_keepalived);
             add("mail-has-the-subjects-of-keepalived", mail_as_keepalived);
+            add("what-a-tracker-keeps-from-its-begin-is-told-of-as-by-keepalived", tracker_as_keepalived);
+            add("priorities-are-told-as-by-keepalived", priorities_as_keepalived);
         }
         Err(why) => println!("skipped: as-keepalived: {why}"),
     }
@@ -333,6 +335,82 @@ fn group_as_keepalived() {
             Phase { act: &terminate, brings: &[r#"GROUP "G" STOP 0"#], generic: 0 },
         ],
     );
+}
+
+/// A `vrrp_script` of weight `weight` that succeeds as long as there is a file of its name.
+fn check(lab: &Lab, name: &str, weight: i32) -> String {
+    let path = lab.path(name).display().to_string();
+    format!("vrrp_script {name} {{\n    script \"/usr/bin/test -e {path}\"\n    interval 1\n    weight {weight}\n}}\n")
+}
+
+/// An instance by itself and a group, each with a tracker of weight 0 that is down when it is first looked at.
+fn tracker_as_keepalived() {
+    let text = |lab: &Lab, fifo: &str| {
+        let script = lab.path("script").display().to_string();
+        let tracks = all_kinds(&script, "C") + "track_script {\n    alone\n}\n";
+        let group = grouped(lab, fifo).replace("group {", "track_script {\n        shared\n    }\n    group {");
+        let at = group.find("vrrp_instance").expect("an instance");
+        let checks = check(lab, "alone", 0) + &check(lab, "shared", 0);
+        group[..at].to_owned() + &checks + &group[at..] + &instance("C", "eth1", 53, &tracks)
+    };
+    let phases = [
+        Phase { act: &|_, _| {}, brings: &[r#"GROUP "G" FAULT 0"#, r#"INSTANCE "C" FAULT 100"#], generic: 0 },
+        Phase {
+            act: &|lab, _| ["alone", "shared"].iter().for_each(|name| fs::write(lab.path(name), "").expect("a file")),
+            brings: &[r#"GROUP "G" MASTER 0"#, r#"INSTANCE "C" MASTER 100"#],
+            generic: 0,
+        },
+        Phase { act: &terminate, brings: &[r#"GROUP "G" STOP 0"#, r#"INSTANCE "C" STOP 100"#], generic: 0 },
+    ];
+    let [mut ours, mut theirs] =
+        [Engine::Steadfast, Engine::Keepalived].map(|engine| tell(engine, &text, |_| {}, &phases));
+    // Whether the group or the last of its members is told of first is not the same.
+    ours.group_last.clear();
+    theirs.group_last.clear();
+    assert_eq!(ours, theirs);
+}
+
+/// By an instance's own word, by its group's, and by the one for all; lines for FIFOs, of which no script hears.
+fn priorities_as_keepalived() {
+    let tell = |engine: Engine| {
+        let lab = Lab::new();
+        let (fifo, reader) = lab.fifo();
+        let tracks = "track_script {\n    more\n}\n";
+        let mut text = globals(&format!("vrrp_notify_fifo {fifo}")) + &check(&lab, "more", 20);
+        text += &instance("OWN", "eth0", 51, &format!("notify_priority_changes\n{tracks}"));
+        text += &instance("SILENT", "eth0", 52, tracks);
+        for (name, vrid, extra) in [("GROUPED", 53, ""), ("NOT", 54, "notify_priority_changes off")] {
+            text += &instance(name, "eth0", vrid, extra);
+        }
+        text += "vrrp_sync_group G {\n    group {\n        GROUPED\n        NOT\n    }\n    notify_priority_changes\n    \
+                 track_script {\n        more\n    }\n}\n";
+        let mut daemon = lab.start(engine, &text);
+        let lines = |what: &str| {
+            let mut lines: Vec<String> =
+                reader.log().lines().filter(|line| line.contains(what)).map(Into::into).collect();
+            lines.sort();
+            lines
+        };
+        let wait = |what: &str, count: usize| {
+            wait_for(&format!("{engine:?}: {count} {what}"), PATIENCE, || (lines(what).len() >= count).then_some(()));
+        };
+        wait(" MASTER 100", 4);
+        fs::write(lab.path("more"), "").expect("a file");
+        wait("MASTER_PRIORITY 120", 2);
+        fs::remove_file(lab.path("more")).expect("a file");
+        wait("MASTER_PRIORITY 100", 2);
+        // The one for all, but for whoever says otherwise.
+        reload(&lab, &daemon, |text| {
+            text.replace("script_user root", "script_user root\n    vrrp_notify_priority_changes on")
+        });
+        fs::write(lab.path("more"), "").expect("a file");
+        wait("MASTER_PRIORITY 120", 5);
+        daemon.terminate();
+        daemon.process.wait(PATIENCE);
+        lines("_PRIORITY")
+    };
+    let [ours, theirs] = [Engine::Steadfast, Engine::Keepalived].map(tell);
+    assert_eq!(ours, theirs);
 }
 
 /// Takes mail in the machine's namespace; the subjects that have come.
