@@ -74,7 +74,7 @@ pub(crate) fn read(
         for device in routings.followed(&router.name) {
             let tracker = TrackerName { kind: Kind::Interface, name: device.into() };
             if device != router.interface && all.iter().all(|bearing| bearing.tracker != tracker) {
-                all.push(Bearing { tracker, weight: 0, reverse: false });
+                all.push(Bearing { tracker, weight: 0, reverse: false, of_group: false });
             }
         }
         if !all.is_empty() {
