@@ -18,7 +18,7 @@ use steadfast_tests::lab::{Lan, namespace};
 
 const ROUTER: usize = 0;
 const PEER: usize = 1;
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() {
     let arguments = Arguments::from_args();
