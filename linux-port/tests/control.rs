@@ -211,12 +211,27 @@ fn nonsense_is_refused_without_asking_the_agent() {
     let path = scratch.socket();
     let agent = Agent::start(&path, 1);
     for (bytes, error) in [
-        (&b"\n"[..], "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server"),
-        (b"STATUS\n", "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server"),
-        (b"status status\n", "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server"),
-        (b"\xff\xfe\x00\n", "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server"),
+        (
+            &b"\n"[..],
+            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
+        ),
+        (
+            b"STATUS\n",
+            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
+        ),
+        (
+            b"status status\n",
+            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
+        ),
+        (
+            b"\xff\xfe\x00\n",
+            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
+        ),
         (&[b'x'; 4096], "the request is too long"),
-        (&[b'\n'; 1 << 16], "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server"),
+        (
+            &[b'\n'; 1 << 16],
+            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
+        ),
     ] {
         let answer = read_all(&mut connect(&path, bytes));
         assert_eq!(answer, format!("{{\"schema\":1,\"error\":\"{error}\"}}\n"));
