@@ -207,31 +207,18 @@ fn a_socket_that_took_our_place_survives_our_end() {
 
 #[test]
 fn nonsense_is_refused_without_asking_the_agent() {
+    const UNKNOWN: &str =
+        "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server";
     let scratch = Scratch::new("nonsense");
     let path = scratch.socket();
     let agent = Agent::start(&path, 1);
     for (bytes, error) in [
-        (
-            &b"\n"[..],
-            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
-        ),
-        (
-            b"STATUS\n",
-            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
-        ),
-        (
-            b"status status\n",
-            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
-        ),
-        (
-            b"\xff\xfe\x00\n",
-            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
-        ),
+        (&b"\n"[..], UNKNOWN),
+        (b"STATUS\n", UNKNOWN),
+        (b"status status\n", UNKNOWN),
+        (b"\xff\xfe\x00\n", UNKNOWN),
         (&[b'x'; 4096], "the request is too long"),
-        (
-            &[b'\n'; 1 << 16],
-            "unknown request; known are: status, explain, reload, drain, drain-all, resume, resume-all, server",
-        ),
+        (&[b'\n'; 1 << 16], UNKNOWN),
     ] {
         let answer = read_all(&mut connect(&path, bytes));
         assert_eq!(answer, format!("{{\"schema\":1,\"error\":\"{error}\"}}\n"));
