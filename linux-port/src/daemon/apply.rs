@@ -294,7 +294,7 @@ impl Daemon {
         if predecessor.is_none() {
             let LinuxPort { routings, locals, interfaces, changer, .. } = &mut self.port;
             if let Some(local) = locals.get(id.index()).and_then(Option::as_ref) {
-                routings.clear_leftovers(now, local, interfaces, changer);
+                routings.clear_leftovers(local, interfaces, changer);
             }
         }
         Ok(id)

@@ -238,20 +238,14 @@ impl Routings {
     }
 
     /// Has what a predecessor may have left of a new router's taken off, unless another of our routers holds it.
-    pub(super) fn clear_leftovers(
-        &mut self,
-        now: Instant,
-        local: &Local,
-        interfaces: &Interfaces,
-        changer: &mut AddressChanger<Tag>,
-    ) {
+    pub(super) fn clear_leftovers(&self, local: &Local, interfaces: &Interfaces, changer: &mut AddressChanger<Tag>) {
         if local.plan.routing.is_none() {
             return;
         }
         // What leads over an interface that is not there is not there.
         let mut left = entries(&local.plan, interfaces, |_, _| ());
         left.retain(|one| !self.holders.contains_key(&one.entry));
-        let left = self.leave(now, local.id.index(), left);
+        left.reverse();
         if left.is_empty() {
             return;
         }
