@@ -5,19 +5,25 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+use log::warn;
+
 use crate::sysctl::{self, Changes};
 
 /// The interfaces that have it for our sake.
 #[derive(Debug)]
-pub struct Promotions(Changes);
+pub struct Promotions {
+    changes: Changes,
+    /// Why what is changed cannot be noted; until that was said.
+    unnoted: Option<io::Error>,
+}
 
 impl Promotions {
-    /// Begins with what an earlier run has noted in `file`.
-    ///
-    /// # Errors
-    /// Of the system.
-    pub fn open(file: &Path) -> io::Result<Self> {
-        Changes::open(file).map(Self)
+    /// Begins with what an earlier run has noted in `file`. Where nothing can be noted, nothing is.
+    pub fn open(file: &Path) -> Self {
+        match Changes::open(file) {
+            Ok(changes) => Self { changes, unnoted: None },
+            Err(error) => Self { changes: Changes::unnoted(), unnoted: Some(error) },
+        }
     }
 
     /// These have it, and of the others those that had it before.
@@ -25,14 +31,19 @@ impl Promotions {
     /// # Errors
     /// The first of the system's; the rest is done nevertheless.
     pub fn set(&mut self, interfaces: &BTreeSet<&str>) -> io::Result<()> {
+        if !interfaces.is_empty()
+            && let Some(error) = self.unnoted.take()
+        {
+            warn!("promote_secondaries cannot be noted, and stays on if the agent is killed: {error}");
+        }
         let kept: Vec<String> = interfaces.iter().map(|interface| setting(interface)).collect();
-        let mut result = self.0.restore(|key| !kept.iter().any(|kept| kept == key));
+        let mut result = self.changes.restore(|key| !kept.iter().any(|kept| kept == key));
         for interface in interfaces {
             let key = setting(interface);
             // Larger values mean the same.
             result = result.and(match sysctl::read(&key) {
                 Ok(value) if value != "0" => Ok(()),
-                Ok(_) => self.0.set(&key, "1"),
+                Ok(_) => self.changes.set(&key, "1"),
                 // It is waited for elsewhere.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 Err(error) => Err(error),

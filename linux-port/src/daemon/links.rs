@@ -94,7 +94,7 @@ impl VirtualLinks {
         }
         let mut note = notes.as_os_str().to_owned();
         note.push(".promote");
-        let mut promotions = Promotions::open(note.as_ref())?;
+        let mut promotions = Promotions::open(note.as_ref());
         let first = prepare(&mut vmacs, &mut unaccepted, &mut promotions, plan)?;
         if let Err(error) = vmacs.clean() {
             warn!("what an earlier run has left cannot all be cleared away: {error}");
