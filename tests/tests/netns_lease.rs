@@ -148,15 +148,14 @@ fn spin(lan: &Lan, number: usize, prefix: &[&str]) -> Process {
     Process::start(Command::new(words[0]).args(&words[1..]), &lan.folder().join(format!("spin{number}.log")))
 }
 
-/// Gives all threads of a process no time but what nobody else wants on one processor, and has somebody want it; not so
-/// much that the kernel's own threads want it in vain, which take addresses off.
+/// Gives all threads of a process no time but what nobody else wants on one processor, and has somebody want it.
 fn starve(lan: &Lan, daemon: &Daemon) -> Process {
     let pid = daemon.process.pid().to_string();
     for words in [["taskset", "-a", "-p", "-c", CPU, &pid].as_slice(), &["chrt", "-a", "-i", "-p", "0", &pid]] {
         let done = Command::new(words[0]).args(&words[1..]).output().expect("util-linux is there");
         assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
-    spin(lan, 0, &["taskset", "-c", CPU])
+    spin(lan, 0, &["nice", "-n", "-20", "taskset", "-c", CPU])
 }
 
 /// By how many milliseconds an address was gone before the peer took over, the least of three; below an interval of a
