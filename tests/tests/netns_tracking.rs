@@ -176,11 +176,10 @@ impl Stage {
     }
 
     fn reload(&self, text: &str) {
-        let said = || self.daemon().process.log().matches("configuration was read again").count();
-        let before = said();
-        self.daemon().reload(text);
         if self.engine == Engine::Steadfast {
-            wait_for("a reload", PATIENCE, || (said() > before).then_some(()));
+            self.daemon().reload_and_wait(text, PATIENCE);
+        } else {
+            self.daemon().reload(text);
         }
     }
 }
