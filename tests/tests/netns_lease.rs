@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -187,15 +188,15 @@ fn gone_in_time(spec: &Spec, fate: Fate, round: u32) -> f64 {
             let gone = monitors[ACTIVE].wait(vip, false, begun, PATIENCE);
             let taken = monitors[PEER].wait(vip, true, begun, PATIENCE);
             // One that is starved gets a moment now and then, and is not at its end before it has had the last.
-            let renewed = monitors[ACTIVE].changes().into_iter().filter(|change| change.added && change.address == vip);
-            let last = renewed.map(|change| change.at).filter(|at| *at < gone).max();
-            let ended_at = if fate == Fate::Starved { last.map_or(ended_at, |at| at.max(ended_at)) } else { ended_at };
+            let last = monitors[ACTIVE].renewed(vip, gone).filter(|_| fate == Fate::Starved);
+            let ended_at = last.map_or(ended_at, |last| last.max(ended_at));
             if spec.centiseconds < 100 { gone.ms_since(ended_at) } else { taken.ms_since(gone) }
         });
-        let margins: Vec<f64> = margins.collect();
+        let margins = catch_unwind(AssertUnwindSafe(|| margins.collect::<Vec<f64>>()));
         drop(spinner);
         ended.store(true, Ordering::Relaxed);
         other.join().expect("an address is renewed");
+        let margins = margins.unwrap_or_else(|panic| resume_unwind(panic));
         if spec.centiseconds < 100 {
             let longest = margins.iter().copied().fold(0.0, f64::max);
             assert!(longest <= SOON, "gone after {margins:?} ms");

@@ -1,4 +1,5 @@
-//! The address monitor: when an address came to or left a machine, from the kernel's own notifications.
+//! The address monitor: when an address came to or left a machine, or had its lifetime renewed, from the kernel's own
+//! notifications.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
@@ -29,6 +30,8 @@ pub struct Change {
 #[derive(Debug, Default)]
 struct Shared {
     changes: Mutex<Vec<Change>>,
+    /// Whose lifetime was renewed, and when.
+    renewals: Mutex<Vec<(IpAddr, Stamp)>>,
     more: Condvar,
     stop: AtomicBool,
 }
@@ -59,7 +62,9 @@ impl Monitor {
             while !mine.stop.load(Ordering::Relaxed) {
                 let Ok(length) = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) else { continue };
                 let at = Stamp::now();
-                let found = changes(&buffer[..length], at);
+                let (found, renewed) = changes(&buffer[..length], at);
+                let renewals = renewed.into_iter().map(|address| (address, at));
+                mine.renewals.lock().unwrap_or_else(PoisonError::into_inner).extend(renewals);
                 mine.changes.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
                 mine.more.notify_all();
             }
@@ -71,6 +76,12 @@ impl Monitor {
     /// All changes so far.
     pub fn changes(&self) -> Vec<Change> {
         self.shared.changes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When the lifetime of `address` was last renewed before `until`.
+    pub fn renewed(&self, address: IpAddr, until: Stamp) -> Option<Stamp> {
+        let renewals = self.shared.renewals.lock().unwrap_or_else(PoisonError::into_inner);
+        renewals.iter().filter(|(whose, at)| *whose == address && *at < until).map(|(_, at)| *at).max()
     }
 
     /// Waits until `address` is added (or removed) at or after `from`; panics after `patience`.
@@ -99,14 +110,14 @@ impl Drop for Monitor {
     }
 }
 
-/// Reads RTM_NEWADDR and RTM_DELADDR out of a datagram of netlink messages, without the renewals of lifetimes.
-fn changes(mut bytes: &[u8], at: Stamp) -> Vec<Change> {
+/// Reads RTM_NEWADDR and RTM_DELADDR out of a datagram of netlink messages: the changes, and whose lifetime was renewed.
+fn changes(mut bytes: &[u8], at: Stamp) -> (Vec<Change>, Vec<IpAddr>) {
     const NEW: u16 = 20;
     const DELETED: u16 = 21;
     const ADDRESS: u16 = 1;
     const LOCAL: u16 = 2;
     const CACHE: u16 = 6;
-    let mut found = Vec::new();
+    let (mut found, mut renewals) = (Vec::new(), Vec::new());
     while let Some((message, rest)) = split(bytes, 4, 16) {
         bytes = rest;
         let kind = u16::from_ne_bytes([message[4], message[5]]);
@@ -132,11 +143,13 @@ fn changes(mut bytes: &[u8], at: Stamp) -> Vec<Change> {
                 _ => {}
             }
         }
-        if let Some(address) = local.or(address).filter(|_| kind == DELETED || !renewed) {
-            found.push(Change { at, added: kind == NEW, address });
+        match local.or(address) {
+            Some(address) if kind == NEW && renewed => renewals.push(address),
+            Some(address) => found.push(Change { at, added: kind == NEW, address }),
+            None => {}
         }
     }
-    found
+    (found, renewals)
 }
 
 /// Splits one 4-byte aligned record off whose length is its first `width` bytes, and which is at least `least` long.
