@@ -151,10 +151,7 @@ impl Drop for Qemu {
 /// The guest program, static as Steadfast's own binary is, so that it wants no library of the initramfs.
 fn build_guest(top: &Path) -> Result<PathBuf, Unavailable> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "--package", "steadfast-tests", "--bin", "vm_guest", "--profile", "quick"]);
-    command.args(["--target", "host-tuple", "--config"]);
-    command.arg("target.'cfg(target_env = \"gnu\")'.rustflags = ['-Ctarget-feature=+crt-static']");
-    command.args(["--message-format", "json-render-diagnostics"]).current_dir(top).stdin(Stdio::null());
+    command.args(["guest", "--message-format", "json-render-diagnostics"]).current_dir(top).stdin(Stdio::null());
     let output = command.output().map_err(|error| Unavailable::Failed(format!("{command:?}: {error}")))?;
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
     let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
