@@ -164,8 +164,8 @@ fn tell(engine: Engine, text: &dyn Fn(&Lab, &str) -> String, before: fn(&Lab), p
     let (mut lines, mut scripts) = (0, 0);
     for phase in phases {
         (phase.act)(&lab, &daemon);
-        for line in phase.brings {
-            let found = || reader.log().lines().skip(lines).any(|found| found == *line);
+        for line in phase.brings.iter().flat_map(|line| with_members(line)) {
+            let found = || reader.log().lines().skip(lines).any(|found| found == line);
             wait_for(&format!("{engine:?}: {line}"), PATIENCE, || found().then_some(()));
         }
         let new: Vec<String> = reader.log().lines().skip(lines).map(str::to_owned).collect();
@@ -190,6 +190,15 @@ fn tell(engine: Engine, text: &dyn Fn(&Lab, &str) -> String, before: fn(&Lab), p
     daemon.process.wait(PATIENCE);
     assert_eq!(reader.log().lines().count(), lines, "{engine:?}: {}", reader.log());
     told
+}
+
+/// A line about the group, and those about its members: keepalived may tell of the group before the last of them.
+fn with_members(line: &str) -> Vec<String> {
+    let mut lines = vec![line.to_owned()];
+    if let Some(state) = line.strip_prefix("GROUP \"G\" ").and_then(|rest| rest.strip_suffix(" 0")) {
+        lines.extend(["A", "B"].map(|member| format!("INSTANCE \"{member}\" {state} 100")));
+    }
+    lines
 }
 
 /// Of each instance and group, the script of a state comes before the generic one.
