@@ -97,7 +97,7 @@ pub fn table(saved: &str) -> Table {
             }
             Command::Write(Write::AddDestination(service, destination)) => {
                 let row = table.get_mut(&service).expect("a service comes before its destinations");
-                Arc::make_mut(&mut row.destinations).insert(destination.key, destination);
+                row.destinations.insert(destination);
             }
             other => panic!("{other:?} is no line of a saved table"),
         }

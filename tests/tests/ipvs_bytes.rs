@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use steadfast_core::types::Family;
@@ -75,7 +74,7 @@ fn a_recorded_table_is_read_as_it_was_written() {
                 assert_eq!((destination.counters, destination.active), (Counters::default(), 0));
                 let row = read.get_mut(&key).expect("its service is there");
                 let destination = destination.destination;
-                Arc::make_mut(&mut row.destinations).insert(destination.key, destination);
+                row.destinations.insert(destination);
             }
             _ => {}
         }

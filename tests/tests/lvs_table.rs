@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -39,19 +38,23 @@ fn carry_out(kernel: &mut Table, write: &Write) -> Result<(), Refusal> {
         Write::DeleteService(key) => drop(kernel.remove(key).ok_or(Refusal::Missing)?),
         Write::AddDestination(key, destination) => {
             let row = kernel.get_mut(key).ok_or(Refusal::Missing)?;
-            if row.destinations.contains_key(&destination.key) {
+            if row.destinations.contains(&destination.key) {
                 return Err(Refusal::Exists);
             }
-            Arc::make_mut(&mut row.destinations).insert(destination.key, destination.clone());
+            row.destinations.insert(destination.clone());
         }
         Write::SetDestination(key, destination) => {
             let row = kernel.get_mut(key).ok_or(Refusal::Missing)?;
-            let destinations = Arc::make_mut(&mut row.destinations);
-            *destinations.get_mut(&destination.key).ok_or(Refusal::Missing)? = destination.clone();
+            if !row.destinations.contains(&destination.key) {
+                return Err(Refusal::Missing);
+            }
+            row.destinations.insert(destination.clone());
         }
         Write::DeleteDestination(key, destination) => {
             let row = kernel.get_mut(key).ok_or(Refusal::Missing)?;
-            Arc::make_mut(&mut row.destinations).remove(destination).ok_or(Refusal::Missing)?;
+            if !row.destinations.remove(destination) {
+                return Err(Refusal::Missing);
+            }
         }
     }
     Ok(())
@@ -71,7 +74,7 @@ fn carry_out_leniently(kernel: &mut Table, write: &Write) {
 
 /// Whether a service has a destination that takes connections.
 fn takes(table: &Table, key: &ServiceKey) -> bool {
-    table.get(key).is_some_and(|row| row.destinations.values().any(|destination| destination.weight > 0))
+    table.get(key).is_some_and(|row| row.destinations.iter().any(|destination| destination.weight > 0))
 }
 
 // Few keys, so that tables share many of them.

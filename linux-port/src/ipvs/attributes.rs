@@ -161,10 +161,10 @@ struct Writer<'a>(&'a mut Vec<u8>);
 
 impl Writer<'_> {
     /// One attribute and what fills it up to a multiple of four bytes.
-    fn put(&mut self, Attribute(kind, _): Attribute, value: &[u8]) {
-        self.header(kind, value.len());
+    fn put<const N: usize>(&mut self, Attribute(kind, _): Attribute, value: &[u8; N]) {
+        self.header(kind, N);
         self.0.extend_from_slice(value);
-        self.fill_up();
+        self.0.extend_from_slice(&[0; 3][..N.next_multiple_of(4) - N]);
     }
 
     /// A text with the NUL at its end.

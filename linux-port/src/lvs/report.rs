@@ -209,7 +209,7 @@ mod tests {
             inactive: 2,
             persistent: 1,
         };
-        let destinations: Vec<_> = pool.destinations().into_values().map(destination).collect();
+        let destinations: Vec<_> = pool.destinations().iter().cloned().map(destination).collect();
         let service = |service| ServiceStatistics {
             service,
             counters: Counters { connections: 7, ..Counters::default() },

@@ -62,7 +62,7 @@ pub(super) struct Step {
 
 /// Whether there is anything to expand.
 pub(super) fn is_wanted(text: &str) -> bool {
-    text.bytes().any(|byte| matches!(byte, b'$' | b'@' | b'~')) && text.lines().any(concerns)
+    [b'$', b'@', b'~'].iter().any(|sign| text.as_bytes().contains(sign)) && text.lines().any(concerns)
 }
 
 /// Whether a line may be or contain anything to expand.

@@ -204,7 +204,7 @@ impl World {
     // The judge.
 
     fn judge_rows(&self) -> Result<(), String> {
-        let rows: BTreeMap<_, _> = self.pool.destinations().values().map(|row| (row.key, row.weight)).collect();
+        let rows: BTreeMap<_, _> = self.pool.destinations().iter().map(|row| (row.key, row.weight)).collect();
         let wanted = self.rows();
         if rows != wanted {
             return Err(format!("the rows are {rows:?} and should be {wanted:?}"));

@@ -6,6 +6,7 @@ use super::{Keyword, ignored, not_yet, own, supported};
 const NAMES: &str = "a server is named by its address everywhere";
 
 pub(super) const VIRTUAL_SERVER: &[Keyword] = &[
+    supported("real_server"),
     supported("ip_family"),
     supported("delay_loop"),
     supported("lb_algo"),
@@ -46,7 +47,6 @@ pub(super) const VIRTUAL_SERVER: &[Keyword] = &[
     supported("sorry_server"),
     supported("sorry_server_inhibit"),
     supported("sorry_server_lvs_method"),
-    supported("real_server"),
 ];
 
 pub(super) const VIRTUAL_SERVER_GROUP: &[Keyword] = &[supported("fwmark")];

@@ -213,6 +213,7 @@ impl<'a> Engine<'a> {
             owners.extend(service.pool.plan().keys.iter().map(|key| (*key, index)));
         }
         let mut olds: Vec<Option<Service>> = std::mem::take(&mut self.services).into_iter().map(Some).collect();
+        self.services.reserve_exact(plan.services.len());
         for (index, new) in plan.services.iter().enumerate() {
             let owner = new.keys.iter().find_map(|key| {
                 let owner = *owners.get(key)?;
@@ -371,9 +372,9 @@ impl<'a> Engine<'a> {
             if !events.is_empty() {
                 self.news.push((Arc::clone(pool.plan()), events));
             }
-            let destinations = Arc::new(pool.destinations());
+            let destinations = pool.destinations();
             for service in pool.services() {
-                self.keeper.want(Row { service, destinations: Arc::clone(&destinations) });
+                self.keeper.want(Row { service, destinations: destinations.clone() });
             }
         }
         if self.keeper.due().is_none_or(|due| due > now) && self.sync_at > now {

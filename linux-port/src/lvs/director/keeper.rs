@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::sync::Arc;
 
 use log::{info, warn};
 use steadfast_core::time::{Duration, Instant};
@@ -212,12 +211,12 @@ fn enter(table: &mut Table, write: &Write) {
         }
         Write::AddDestination(key, destination) | Write::SetDestination(key, destination) => {
             if let Some(row) = table.get_mut(key) {
-                Arc::make_mut(&mut row.destinations).insert(destination.key, destination.clone());
+                row.destinations.insert(destination.clone());
             }
         }
         Write::DeleteDestination(key, destination) => {
             if let Some(row) = table.get_mut(key) {
-                Arc::make_mut(&mut row.destinations).remove(destination);
+                row.destinations.remove(destination);
             }
         }
     }

@@ -5,6 +5,7 @@
 mod rules;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -42,9 +43,8 @@ pub(super) struct Services<'d> {
     /// Whether there is `lvs_sync_daemon`.
     has_sync_daemon: bool,
     services: Vec<Arc<VirtualServer>>,
-    /// The names and places of all that were read, also of those that are left out: nothing shall move because of an
-    /// error.
-    names: Vec<(String, Place)>,
+    /// All that were read, also those that are left out: nothing shall move because of an error.
+    seen: Vec<&'d Statement<'d>>,
     /// Whose a service of the table is, by number.
     taken: BTreeMap<ServiceKey, usize>,
     /// How many entries of groups were looked at, each use counted.
@@ -53,8 +53,8 @@ pub(super) struct Services<'d> {
 
 impl<'d> Services<'d> {
     pub(super) fn new(definitions: &'d Definitions, scripts: &'d Scripts, has_sync_daemon: bool) -> Self {
-        let (services, names, taken) = Default::default();
-        Self { definitions, scripts, has_sync_daemon, services, names, taken, entries: 0 }
+        let (services, seen, taken) = Default::default();
+        Self { definitions, scripts, has_sync_daemon, services, seen, taken, entries: 0 }
     }
 
     pub(super) fn finish(self) -> Vec<Arc<VirtualServer>> {
@@ -62,15 +62,9 @@ impl<'d> Services<'d> {
     }
 
     /// Reads a `virtual_server`.
-    pub(super) fn read(&mut self, statement: &Statement<'_>, reader: &mut Reader<'_>) {
+    pub(super) fn read(&mut self, statement: &'d Statement<'d>, reader: &mut Reader<'_>) {
         reader.begin();
-        let mut name = String::new();
-        for word in statement.words.take(3) {
-            let blank = if name.is_empty() { "" } else { " " };
-            // Writing to a String cannot fail.
-            let _ = write!(name, "{blank}{}", Short(word.text));
-        }
-        self.names.push((name.clone(), statement.keyword.place));
+        self.seen.push(statement);
         let Some(target) = Target::read(statement, reader) else { return };
         let mut draft = Draft::default();
         let has_block = reader.block(statement, Vocabulary::VirtualServer, |keyword, entry, reader| {
@@ -79,31 +73,56 @@ impl<'d> Services<'d> {
         if !has_block {
             return;
         }
-        let service = draft.finish(statement.keyword.place, name, &target, self, reader);
+        let service = draft.finish(statement, &target, self, reader);
         if !reader.has_errors() {
             self.services.extend(service.map(Arc::new));
         }
     }
 
     /// Takes a service of the table for the virtual server that is being read; an error if another has it.
-    fn take(&mut self, key: ServiceKey, place: Place, reader: &mut Reader<'_>) -> bool {
-        let own = self.names.len().saturating_sub(1);
-        if self.taken.len() >= MOST_SERVICES {
-            let message = format_args!("the file stands for more than {MOST_SERVICES} services");
-            reader.error(place, message);
-            return false;
-        }
-        let owner = *self.taken.entry(key).or_insert(own);
+    fn take(&mut self, key: ServiceKey, place: Place, reader: &mut Reader<'_>) -> Taken {
+        let own = self.seen.len().saturating_sub(1);
+        let is_full = self.taken.len() >= MOST_SERVICES;
+        let owner = match self.taken.entry(key) {
+            Entry::Vacant(_) if is_full => {
+                reader.error(place, format_args!("the file stands for more than {MOST_SERVICES} services"));
+                return Taken::Refused;
+            }
+            Entry::Vacant(free) => {
+                free.insert(own);
+                return Taken::New;
+            }
+            Entry::Occupied(taken) => *taken.get(),
+        };
         if owner != own
-            && let Some((name, other)) = self.names.get(owner)
+            && let Some(other) = self.seen.get(owner)
         {
-            let at = reader.name_of(*other);
+            let (name, at) = (name(other), reader.name_of(other.keyword.place));
             reader
                 .error(place, format_args!("`virtual_server {name}` at {at} has {key} already; this one is left out"));
-            return false;
+            return Taken::Refused;
         }
-        true
+        Taken::Already
     }
+}
+
+/// What has come of taking a service of the table.
+enum Taken {
+    New,
+    /// The same virtual server has it.
+    Already,
+    Refused,
+}
+
+/// The name of a virtual server: what stands after the keyword.
+fn name(statement: &Statement<'_>) -> String {
+    let mut name = String::new();
+    for word in statement.words.take(3) {
+        let blank = if name.is_empty() { "" } else { " " };
+        // Writing to a String cannot fail.
+        let _ = write!(name, "{blank}{}", Short(word.text));
+    }
+    name
 }
 
 /// What stands after `virtual_server`.
@@ -191,6 +210,10 @@ impl Draft {
         scripts: &Scripts,
         reader: &mut Reader<'_>,
     ) {
+        // Of these there are the most.
+        if keyword == "real_server" {
+            return self.servers.extend(ServerDraft::read(statement, definitions, scripts, reader));
+        }
         if self.common.read(keyword, statement, reader) {
             return;
         }
@@ -261,7 +284,6 @@ impl Draft {
             "sorry_server_lvs_method" => {
                 self.sorry_forwarding = forwarding::read(statement, reader).map(|read| (place, read));
             }
-            "real_server" => self.servers.extend(ServerDraft::read(statement, definitions, scripts, reader)),
             // The table says that we act upon it, so there is an arm for it; see the tests.
             _ => reader.warning(place, Message::NotYet { keyword }),
         }

@@ -24,40 +24,33 @@ impl Pool {
     pub fn destinations(&self) -> Destinations {
         let sorry = self.plan.sorry.as_ref();
         let replaced = sorry.is_some() && !self.quorum;
-        let mut rows = Destinations::new();
-        for (server, member) in self.servers() {
+        let inhibited = sorry.is_some_and(|sorry| sorry.inhibit);
+        let rows = self.servers().filter_map(|(server, member)| {
             let weight = match member.health() {
                 Health::Up if !replaced => member.weight(server),
                 Health::Up if server.inhibit_on_failure || member.decree.is_some_and(|decree| decree.weight() == 0) => {
                     0
                 }
                 Health::Down if server.inhibit_on_failure => 0,
-                Health::Up | Health::Down => continue,
+                Health::Up | Health::Down => return None,
             };
-            let row = Destination {
+            Some(Destination {
                 key: server.key,
                 forwarding: server.forwarding,
                 weight,
                 upper_threshold: server.upper_threshold,
                 lower_threshold: server.lower_threshold,
-            };
-            rows.insert(server.key, row);
-        }
-        if let Some(sorry) = sorry {
-            let row = Destination {
-                key: sorry.key,
-                forwarding: sorry.forwarding,
-                weight: u32::from(replaced),
-                upper_threshold: 0,
-                lower_threshold: 0,
-            };
-            // One that is a real server of the pool as well keeps that row while the quorum is there.
-            if replaced {
-                rows.insert(sorry.key, row);
-            } else if sorry.inhibit {
-                rows.entry(sorry.key).or_insert(row);
-            }
-        }
-        rows
+            })
+        });
+        let sorry = sorry.map(|sorry| Destination {
+            key: sorry.key,
+            forwarding: sorry.forwarding,
+            weight: u32::from(replaced),
+            upper_threshold: 0,
+            lower_threshold: 0,
+        });
+        // One that is a real server of the pool as well keeps that row while the quorum is there: the last one counts.
+        let (first, last) = if replaced { (None, sorry) } else { (sorry.filter(|_| inhibited), None) };
+        first.into_iter().chain(rows).chain(last).collect()
     }
 }

@@ -48,7 +48,7 @@ fn rows(pool: &Pool) -> Vec<(u8, u32)> {
         IpAddr::V4(address) => address.octets()[3],
         IpAddr::V6(_) => 0,
     };
-    pool.destinations().values().map(|row| (last(&row.key), row.weight)).collect()
+    pool.destinations().iter().map(|row| (last(&row.key), row.weight)).collect()
 }
 
 /// The events in short: `+1` and `-1` of a server, `Q+`, `Q-`.
@@ -156,7 +156,7 @@ fn the_sorry_server_stands_for_all_while_the_quorum_is_lost() {
     assert_eq!(rows(&pool), [(2, 1), (3, 1)]);
     pool.set_check(1, 0, &DOWN);
     assert_eq!(rows(&pool), [(9, 1)]);
-    assert_eq!(pool.destinations()[&key(9)].forwarding, Forwarding::Masquerade);
+    assert_eq!(pool.destinations().get(&key(9)).unwrap().forwarding, Forwarding::Masquerade);
     pool.set_check(1, 0, &Verdict::Up);
     assert_eq!((rows(&pool), events(&mut pool).as_str()), (vec![(2, 1), (3, 1)], "Q+ -1 -2 Q- +2 Q+"));
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use steadfast_linux::ipvs::Client;
@@ -79,7 +78,7 @@ fn rows() {
             }
             Command::Write(Write::AddDestination(key, destination)) => {
                 let row = wanted.get_mut(&key).expect("its service is there");
-                Arc::make_mut(&mut row.destinations).insert(destination.key, destination);
+                row.destinations.insert(destination);
             }
             _ => continue,
         }
@@ -107,16 +106,13 @@ fn rows() {
         row.service.scheduler = "wlc".into();
         row.service.flags = SchedulerFlags { one: true, two: false, three: true, one_packet: false };
         row.service.persistence = None;
-        for destination in Arc::make_mut(&mut row.destinations).values_mut() {
+        for destination in row.destinations.iter_mut() {
             (destination.weight, destination.upper_threshold, destination.lower_threshold) = (9, 20, 10);
         }
     }
     other.values_mut().filter(|row| row.service.key.family() == steadfast_core::types::Family::V4).for_each(|row| {
         let of_family = |row: &&mut Destination| row.key.address.is_ipv4();
-        Arc::make_mut(&mut row.destinations)
-            .values_mut()
-            .filter(of_family)
-            .for_each(|row| row.forwarding = Forwarding::Masquerade);
+        row.destinations.iter_mut().filter(of_family).for_each(|row| row.forwarding = Forwarding::Masquerade);
     });
     // A service for every packet of an address wants persistence.
     other.retain(|key, _| !matches!(key, ServiceKey::Address { port: 0, .. }));
@@ -131,7 +127,7 @@ fn rows() {
 /// What `ipvsadm -S` leaves of a table.
 fn without_thresholds(table: &Table) -> Table {
     let mut table = table.clone();
-    for destination in table.values_mut().flat_map(|row| Arc::make_mut(&mut row.destinations).values_mut()) {
+    for destination in table.values_mut().flat_map(|row| row.destinations.iter_mut()) {
         (destination.upper_threshold, destination.lower_threshold) = (0, 0);
     }
     table

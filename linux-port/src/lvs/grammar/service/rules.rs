@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use steadfast_core::config::diagnostic::{Short, Used};
+use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, Place};
 use steadfast_core::types::Family;
 
@@ -13,7 +15,7 @@ use crate::ipvs::row::{DestinationKey, Forwarding, Persistence, Protocol, Servic
 use super::super::super::plan::{RealServer, SorryServer, VirtualServer};
 use super::super::group::{What, between};
 use super::super::server::{Endpoint, Inherited, ServerDraft};
-use super::{Draft, MOST_SERVICES, SCHEDULER, Services, Target, scheduler_flags};
+use super::{Draft, MOST_SERVICES, SCHEDULER, Services, Taken, Target, name, scheduler_flags};
 
 /// How long persistence lasts that says nothing else, in seconds: ipvsadm's too.
 pub(super) const PERSISTENCE: u32 = 360;
@@ -69,12 +71,11 @@ impl Entries {
     }
 
     /// The families that are said, of addresses and of marks.
-    fn families(&self) -> BTreeSet<Family> {
-        let family = |&(_, what): &(Place, What)| match what {
+    fn families(&self) -> impl Iterator<Item = Family> {
+        self.0.iter().filter_map(|&(_, what)| match what {
             What::Addresses { first, .. } => Some(Family::of(&first)),
             What::Mark { family, .. } => family,
-        };
-        self.0.iter().filter_map(family).collect()
+        })
     }
 }
 
@@ -82,12 +83,12 @@ impl Draft {
     /// Applies the rules between keywords. `None` if there is nothing to balance, or after an error.
     pub(super) fn finish(
         mut self,
-        place: Place,
-        name: String,
+        statement: &Statement<'_>,
         target: &Target<'_>,
         services: &mut Services<'_>,
         reader: &mut Reader<'_>,
     ) -> Option<VirtualServer> {
+        let place = statement.keyword.place;
         let entries = Entries::of(target, services, reader)?;
         let forwarding = self.forwarding.unwrap_or(Forwarding::Masquerade);
         let protocol = self.protocol(place, &entries, reader);
@@ -109,7 +110,7 @@ impl Draft {
             self.ha_suspend = None;
         }
         Some(VirtualServer {
-            name,
+            name: name(statement),
             keys,
             scheduler: scheduler.into(),
             flags: scheduler_flags(&self.flags, scheduler, one_packet, reader),
@@ -123,7 +124,7 @@ impl Draft {
             omega: self.omega,
             mail: self.mail.or(services.definitions.globals.mail()).unwrap_or(false),
             ha_suspend: self.ha_suspend.is_some(),
-            servers: servers.into_iter().map(Into::into).collect(),
+            servers,
         })
     }
 
@@ -154,17 +155,14 @@ impl Draft {
         reader: &mut Reader<'_>,
     ) -> Option<Family> {
         let tunnelled = |server: &ServerDraft| is_tunnel(server.forwarding.unwrap_or(forwarding));
-        let said = entries.families();
-        if said.len() > 1 && !self.servers.iter().all(tunnelled) {
+        let first = entries.families().next();
+        let are_both = entries.families().any(|family| Some(family) != first);
+        if are_both && !self.servers.iter().all(tunnelled) {
             reader.error(place, "only tunnels can take IPv4 and IPv6 to the same real servers");
             return None;
         }
-        let first = entries.0.iter().find_map(|&(_, what)| match what {
-            What::Addresses { first, .. } => Some(Family::of(&first)),
-            What::Mark { family, .. } => family,
-        });
         if let (Some(first), Some(family)) = (first, self.family)
-            && said.len() == 1
+            && !are_both
             && first != family
         {
             reader.no_effect(place, "ip_family", "the addresses tell the family");
@@ -186,7 +184,7 @@ impl Draft {
         family: Family,
         services: &Services<'_>,
         reader: &mut Reader<'_>,
-    ) -> Vec<RealServer> {
+    ) -> Vec<Arc<RealServer>> {
         let inherited = Inherited {
             common: &self.common,
             weight: self.weight.unwrap_or(1),
@@ -199,7 +197,7 @@ impl Draft {
             mail: services.definitions.globals.mail().unwrap_or(true),
         };
         let mut seen = BTreeSet::new();
-        let mut servers = Vec::new();
+        let mut servers = Vec::with_capacity(self.servers.len());
         for draft in self.servers.drain(..) {
             let method = draft.forwarding.unwrap_or(forwarding);
             let endpoint = draft.endpoint;
@@ -214,7 +212,7 @@ impl Draft {
             // Where no packet's port is changed, none is written, but a check has to go somewhere.
             let ports = [key.port, endpoint.port, entries.ports().next().unwrap_or(0)];
             let checked = ports.into_iter().find(|&port| port != 0).unwrap_or(0);
-            servers.push(draft.finish(key, SocketAddr::new(key.address, checked), &inherited, reader));
+            servers.push(Arc::new(draft.finish(key, SocketAddr::new(key.address, checked), &inherited, reader)));
         }
         servers
     }
@@ -243,7 +241,7 @@ impl Draft {
     }
 
     /// A quorum that can be reached, and a hysteresis below it.
-    fn quorum(&self, servers: &[RealServer], reader: &mut Reader<'_>) -> (u32, u32) {
+    fn quorum(&self, servers: &[Arc<RealServer>], reader: &mut Reader<'_>) -> (u32, u32) {
         let total = servers.iter().map(|server| u64::from(server.weight)).sum::<u64>();
         let total = u32::try_from(total).unwrap_or(u32::MAX);
         let mut quorum = self.quorum.map_or(1, |(_, quorum)| quorum);
@@ -318,15 +316,14 @@ fn keys(
         return None;
     }
     let mut keys = Vec::new();
-    let mut seen = BTreeSet::new();
     for &(at, what) in &entries.0 {
         let mut add = |key: ServiceKey| {
-            if !seen.insert(key) {
-                reader.warning(at, format_args!("{key} is there already; it is used once"));
-                return true;
+            match services.take(key, place, reader) {
+                Taken::New => keys.push(key),
+                Taken::Already => reader.warning(at, format_args!("{key} is there already; it is used once")),
+                Taken::Refused => return false,
             }
-            keys.push(key);
-            services.take(key, place, reader)
+            true
         };
         let taken = match what {
             What::Mark { mark, family: said } => add(ServiceKey::Mark { mark, family: said.unwrap_or(family) }),
@@ -363,7 +360,7 @@ fn destination(
     if forwarding == Forwarding::Masquerade {
         return Some(key);
     }
-    if services.has_sync_daemon && entries.families().into_iter().chain([family]).any(|other| other != own) {
+    if services.has_sync_daemon && entries.families().chain([family]).any(|other| other != own) {
         let message = format_args!(
             "the {keyword} {} is of another family than the virtual server: the kernel has no such server beside a sync \
              daemon, and refuses the one or the other",
