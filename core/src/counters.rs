@@ -11,12 +11,15 @@ use crate::wire::Discard;
 pub type Count = usize;
 
 macro_rules! counters {
-    ($(#[$outer:meta])* $name:ident { $($(#[$inner:meta])* $field:ident: $label:literal,)* }) => {
+    ($(#[$outer:meta])* $name:ident { $(#[doc = $help:literal] $field:ident: $label:literal,)* }) => {
         $(#[$outer])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct $name { $($(#[$inner])* pub $field: Count,)* }
+        pub struct $name { $(#[doc = $help] pub $field: Count,)* }
 
         impl $name {
+            /// Every counter's name with what it counts, in the order of [`Self::iter`].
+            pub const HELP: &[(&str, &str)] = &[$(($label, $help.trim_ascii()),)*];
+
             /// Every counter with its name, in a fixed order.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + Clone + use<> {
                 [$(($label, self.$field as u64),)*].into_iter()

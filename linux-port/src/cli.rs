@@ -15,6 +15,7 @@ use log::LevelFilter;
 use crate::control;
 use crate::control::command::{Action, ServerCommand};
 use crate::lvs::plan::RealServerRole;
+use crate::metrics::Endpoint;
 use crate::plan::Reading;
 
 /// The configuration files that are looked for, in this order, without `--config`.
@@ -77,6 +78,8 @@ pub struct RunOptions {
     pub config: Option<PathBuf>,
     /// Where the control socket shall be.
     pub control: PathBuf,
+    /// Where metrics are to be had, if anywhere.
+    pub metrics: Option<Endpoint>,
     /// The least important lines that are logged.
     pub log_level: LevelFilter,
     /// How the file is read.
@@ -194,6 +197,7 @@ fn run(mut parser: Parser) -> Result<Command, UsageError> {
     let mut options = RunOptions {
         config: None,
         control: control::DEFAULT_PATH.into(),
+        metrics: None,
         log_level: LevelFilter::Info,
         reading: Reading::default(),
     };
@@ -202,6 +206,7 @@ fn run(mut parser: Parser) -> Result<Command, UsageError> {
             Arg::Short('c') | Arg::Long("config") => options.config = Some(parser.value()?.into()),
             Arg::Long("config-id") => options.reading.config_id = Some(parser.value()?.string()?),
             Arg::Long("control") => options.control = parser.value()?.into(),
+            Arg::Long("metrics") => options.metrics = Some(endpoint(&parser.value()?)?),
             Arg::Long("log-level") => options.log_level = level(&parser.value()?)?,
             Arg::Short('h') | Arg::Long("help") => return Ok(Command::Help(help::RUN)),
             other => return Err(other.unexpected().into()),
@@ -394,6 +399,11 @@ fn demo(mut parser: Parser) -> Result<Command, UsageError> {
     }
 }
 
+fn endpoint(word: &OsString) -> Result<Endpoint, UsageError> {
+    let word = word.clone().string()?;
+    word.parse().map_err(|problem| UsageError(format!("{word:?} is no place for metrics: {problem}")))
+}
+
 fn level(word: &OsString) -> Result<LevelFilter, UsageError> {
     let level = word.clone().string()?;
     level.parse().map_err(|_| UsageError(format!("{level:?} is no log level: use error, warn, info, debug or trace")))
@@ -426,6 +436,7 @@ mod tests {
         let options = RunOptions {
             config: None,
             control: "/run/steadfast/control.sock".into(),
+            metrics: None,
             log_level: LevelFilter::Info,
             reading: Reading::default(),
         };
@@ -438,13 +449,14 @@ mod tests {
         let options = RunOptions {
             config: Some("/a".into()),
             control: "/b".into(),
+            metrics: Some(Endpoint::Unix("/m".into())),
             log_level: LevelFilter::Debug,
             reading: reading.clone(),
         };
         for line in [
-            "run --config /a --control /b --log-level debug --config-id main",
-            "run -c /a --control=/b --config-id=main --log-level=DEBUG",
-            "run --config-id main -c/a --log-level debug --control /b",
+            "run --config /a --control /b --metrics unix:/m --log-level debug --config-id main",
+            "run -c /a --control=/b --config-id=main --log-level=DEBUG --metrics=unix:/m",
+            "run --metrics unix:/m --config-id main -c/a --log-level debug --control /b",
         ] {
             assert_eq!(parsed(line), Ok(Command::Run(options.clone())), "{line}");
         }
@@ -531,6 +543,10 @@ mod tests {
             ("real-server", "name virtual addresses with --vip ADDRESS, or --undo; see `steadfast --help`"),
             ("real-server --vip 192.0.2", "\"192.0.2\" is no IP address; see `steadfast --help`"),
             ("demo --json", "invalid option '--json'; see `steadfast --help`"),
+            (
+                "run --metrics 9165",
+                "\"9165\" is no place for metrics: use ADDRESS:PORT or unix:PATH; see `steadfast --help`",
+            ),
             (
                 "run --log-level loud",
                 "\"loud\" is no log level: use error, warn, info, debug or trace; see `steadfast --help`",

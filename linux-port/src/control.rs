@@ -1,26 +1,28 @@
 //! The control socket: one line of request in, one JSON document out, over a Unix stream socket that only
 //! root and the agent's own user may talk to. A thread of its own serves it, so that a client which is slow,
 //! silent or hostile costs the loop that sends Advertisements nothing: that loop is only ever asked, over a
-//! channel, for a copy of its state. The server is in [`server`], the asking side in [`client`].
+//! channel ([`inquiry`]), for a copy of its state. The server is in [`server`], the asking side in [`client`].
 
 pub mod client;
 pub mod command;
-mod server;
+pub mod inquiry;
+pub(crate) mod server;
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use serde::{Deserialize, Serialize};
 
 use crate::status::{SCHEMA, Snapshot};
 
+pub use inquiry::Request;
+
 use command::{ServerCommand, ServerReport};
+use inquiry::Inbox;
 
 /// Where the socket is unless told otherwise.
 pub const DEFAULT_PATH: &str = "/run/steadfast/control.sock";
@@ -156,35 +158,6 @@ struct Failure {
     error: String,
 }
 
-/// A question to the agent's loop. Dropped without an answer, the client is told that there is none.
-#[derive(Debug)]
-pub struct Request {
-    verb: Verb,
-    answers: Sender<Option<Answer>>,
-    wake: Arc<UnixStream>,
-    answer: Option<Answer>,
-}
-
-impl Request {
-    /// What is asked for.
-    pub fn verb(&self) -> &Verb {
-        &self.verb
-    }
-
-    /// Hands the answer to the control thread; never waits, and costs no more than a move and a wake-up.
-    pub fn answer(mut self, answer: Answer) {
-        self.answer = Some(answer);
-    }
-}
-
-impl Drop for Request {
-    fn drop(&mut self) {
-        // If the thread is gone, so are its clients. A wake-up that finds the pipe full is one too many.
-        let _ = self.answers.send(self.answer.take());
-        let _ = io::Write::write(&mut &*self.wake, &[0]);
-    }
-}
-
 /// What the agent's loop answers.
 #[derive(Debug)]
 pub enum Answer {
@@ -208,9 +181,7 @@ pub struct Control {
     path: PathBuf,
     /// The socket file's device and inode: only our own is removed.
     identity: (u64, u64),
-    questions: Receiver<Verb>,
-    answers: Sender<Option<Answer>>,
-    wake: Arc<UnixStream>,
+    inbox: Inbox,
 }
 
 impl Control {
@@ -222,29 +193,22 @@ impl Control {
     /// `AddrInUse` if another agent answers on `path`; `AlreadyExists` if something is there that is no
     /// socket; else what the system says about the directory, the socket or the thread.
     pub fn start(path: &Path) -> io::Result<Self> {
-        let (questions, asked) = channel();
-        let (answers, answered) = channel();
-        let (wake, woken) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
-        woken.set_nonblocking(true)?;
-        let (listener, identity) = server::listen(path)?;
-        let control = Self { path: path.to_owned(), identity, questions: asked, answers, wake: Arc::new(wake) };
-        server::start(listener, questions, answered, woken)?;
+        let (inbox, asker) = inquiry::pair()?;
+        let (listener, identity) = server::listen(path, server::MODE)?;
+        let control = Self { path: path.to_owned(), identity, inbox };
+        server::start(listener, asker)?;
         Ok(control)
     }
 
     /// The question that the descriptor announced, if it is still there. Never waits.
     pub fn take_request(&mut self) -> Option<Request> {
-        // One question is open at most, so one read takes every wake-up there is.
-        let _ = io::Read::read(&mut &*self.wake, &mut [0; 16]);
-        let verb = self.questions.try_recv().ok()?;
-        Some(Request { verb, answers: self.answers.clone(), wake: Arc::clone(&self.wake), answer: None })
+        self.inbox.take()
     }
 }
 
 impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.inbox.as_fd()
     }
 }
 

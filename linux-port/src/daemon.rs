@@ -14,6 +14,7 @@ mod late;
 mod lease;
 mod links;
 mod local;
+mod measures;
 mod notify;
 mod pacing;
 mod port;
@@ -61,6 +62,7 @@ use drains::Drains;
 use groups::SyncGroups;
 use links::VirtualLinks;
 use local::Local;
+use measures::Measures;
 use port::LinuxPort;
 use record::{Predecessors, Record};
 use reload::Reloads;
@@ -217,6 +219,7 @@ impl Daemon {
                 None
             }
         };
+        port.measures = options.metrics.as_ref().and_then(Measures::start);
         port.balancing.keep_notes_in(options.control.parent().unwrap_or(Path::new(".")));
         // Beside the socket and by its name: two agents may have theirs in one directory.
         let beside = |ending| {
@@ -245,6 +248,9 @@ impl Daemon {
         if let Some(control) = &control {
             polls.add(control.as_fd());
         }
+        if let Some(measures) = &port.measures {
+            polls.add(measures.as_fd());
+        }
         let mut daemon = Self {
             agent: Agent::new(),
             port,
@@ -271,6 +277,7 @@ impl Daemon {
         daemon.agent.set_startup_delay(now, startup_delay);
         daemon.apply(now, prepared).map_err(failed("cannot read the interfaces from the kernel"))?;
         daemon.predecessors = Predecessors::default();
+        daemon.configured(true);
         info!("{}: {} virtual routers", file.display(), daemon.order.len());
         // The start is over, and most of the code with it; without this only more memory counts as resident.
         process::release_heap();
@@ -351,6 +358,9 @@ impl Daemon {
         if self.control.as_ref().is_some_and(|control| self.polls.is_ready(control.as_fd())) {
             self.questions(now);
         }
+        if self.port.measures.as_ref().is_some_and(|measures| self.polls.is_ready(measures.as_fd())) {
+            self.scraped(now);
+        }
         if self.polls.is_ready(self.reloads.as_fd()) {
             self.reloaded();
         }
@@ -401,7 +411,7 @@ impl Daemon {
     /// Takes in Advertisements.
     fn receive(&mut self, now: Instant) {
         let Self { agent, port, polls, queue, ignoring, .. } = self;
-        let LinuxPort { interfaces, journal, guards, locals, .. } = port;
+        let LinuxPort { interfaces, journal, guards, locals, measures, .. } = port;
         for (at, interface) in interfaces.iter().enumerate() {
             for receiver in [&interface.receive_v4, &interface.receive_v6].into_iter().flatten() {
                 if !polls.is_ready(receiver.as_fd()) {
@@ -412,6 +422,9 @@ impl Daemon {
                         return;
                     }
                     let heard = guards.receive(agent, now, interface.id, envelope, payload);
+                    if let (Some(measures), Ok(_)) = (measures.as_mut(), &heard) {
+                        measures.heard(agent, now, interface.id, envelope.source, payload);
+                    }
                     journal.heard(now, at, &interface.name, envelope.source, heard);
                 });
                 if let Err(error) = result {
@@ -490,6 +503,25 @@ impl Daemon {
         self.control = Some(control);
     }
 
+    /// Answers who serves the page of metrics, as the control socket is answered.
+    fn scraped(&mut self, now: Instant) {
+        while let Some(request) = self.port.measures.as_mut().and_then(|measures| measures.take_request()) {
+            let mut snapshot = self.snapshot(now);
+            let names = self.order.iter().filter_map(|id| Some((&self.port.local(*id)?.name, *id)));
+            snapshot.measured = self.port.measures.as_ref().map(|measures| measures.measured(names));
+            self.port.balancing.status(request, snapshot);
+        }
+    }
+
+    /// Notes whether the configuration that was read last is in force.
+    fn configured(&mut self, applied: bool) {
+        match &mut self.port.measures {
+            Some(measures) if applied => measures.configured(),
+            Some(measures) => measures.refused(),
+            None => {}
+        }
+    }
+
     fn explain(&self, now: Instant, router: &str) -> Option<Explained> {
         let locals = self.order.iter().filter_map(|id| self.port.local(*id));
         let local = locals.into_iter().find(|local| *local.name == *router)?;
@@ -543,6 +575,7 @@ impl Daemon {
                 Some(plan) if self.stopping.is_none() => self.links.prepare(plan, finished),
                 _ => {
                     error!("the configuration is not valid; the old one stays in force");
+                    self.configured(false);
                     finished.answer(false);
                 }
             }
@@ -561,6 +594,7 @@ impl Daemon {
                 Ok(()) => info!("the configuration was read again: {} virtual routers", self.order.len()),
                 Err(error) => error!("the configuration could not be applied: {error}"),
             }
+            self.configured(applied.is_ok());
             finished.answer(applied.is_ok());
         }
     }

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod keywords;
 pub mod logging;
 pub mod lvs;
+pub mod metrics;
 pub mod netlink;
 pub mod notify;
 pub mod plan;

@@ -18,6 +18,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use steadfast_core::time::Duration;
 
+use crate::metrics::measured::Measured;
 use crate::timestamp::Timestamp;
 
 /// The version of the document's shape.
@@ -45,13 +46,16 @@ pub struct Snapshot {
     /// What the director of LVS has counted; empty if the configuration has no LVS.
     #[serde(default)]
     pub director: GlobalStatus,
+    /// What is measured for the page of metrics, where there is one; no part of the document.
+    #[serde(skip)]
+    pub measured: Option<Box<Measured>>,
 }
 
 impl Snapshot {
     /// The document of these parts, in this version's schema.
     pub fn new(routers: Vec<RouterStatus>, interfaces: Vec<InterfaceStatus>, global: GlobalStatus) -> Self {
-        let (groups, trackers, services, director) = Default::default();
-        Self { schema: SCHEMA, routers, groups, interfaces, global, trackers, services, director }
+        let (groups, trackers, services, director, measured) = Default::default();
+        Self { schema: SCHEMA, routers, groups, interfaces, global, trackers, services, director, measured }
     }
 
     /// The same with what the director of LVS has to say.

@@ -76,6 +76,11 @@ impl<S: Storage> Agent<S> {
         self.routers.index(id).and_then(|index| self.routers.get(index)?.advertised_at())
     }
 
+    /// When an Active advertises next by itself (its Adver_Timer); `None` for any other.
+    pub fn advertises_at(&self, id: RouterId) -> Option<Instant> {
+        self.routers.index(id).and_then(|index| self.routers.get(index)?.advertises_at())
+    }
+
     /// Has an Active listen as Backup, without a word: its port has been late for so long that another may have taken
     /// over, and it is not to take that back (`timer_expired_backup`). To be said before the receive queues are drained,
     /// and to all members of a sync group.

@@ -1,4 +1,4 @@
-//! An Active whose machine stood still: when it last spoke, and how it listens before it speaks again.
+//! An Active whose machine stood still: when it last spoke and speaks next, and how it listens before it speaks again.
 
 use super::{Active, Machine, Router, Speak};
 use crate::agent::{EventKind, Reason, State};
@@ -9,6 +9,14 @@ impl Router {
     pub(crate) fn advertised_at(&self) -> Option<Instant> {
         match self.machine {
             Machine::Active(Active { sent, .. }) => sent,
+            _ => None,
+        }
+    }
+
+    /// When it advertises next as Active, by itself.
+    pub(crate) fn advertises_at(&self) -> Option<Instant> {
+        match self.machine {
+            Machine::Active(Active { adver_at, .. }) => Some(adver_at),
             _ => None,
         }
     }

@@ -44,6 +44,9 @@ Options:
       --config-id ID   Lines of the file that begin with @ID are read, those with
                        @^ID are not; default: the host name up to its first dot
       --control PATH   The control socket; default: /run/steadfast/control.sock
+      --metrics WHERE  Serve metrics over HTTP as /metrics at ADDRESS:PORT or, for who
+                       may enter its directory, at unix:PATH: OpenMetrics, or the older
+                       format of Prometheus for who does not ask for that
       --log-level L    error, warn, info (the default), debug or trace
   -h, --help           Print this help
 

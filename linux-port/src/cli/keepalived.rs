@@ -256,7 +256,7 @@ impl Read {
         let pid = self.pid.unwrap_or_else(|| directory.join("keepalived.pid"));
         let control = control(&pid, reading.namespace.as_deref());
         Invocation::Run(Box::new(Options {
-            run: RunOptions { config: Some(config), control, log_level: LevelFilter::Info, reading },
+            run: RunOptions { config: Some(config), control, metrics: None, log_level: LevelFilter::Info, reading },
             foreground: self.foreground,
             vrrp_pid: self.vrrp_pid.unwrap_or_else(|| directory.join("keepalived_vrrp.pid")),
             checkers_pid: self.checkers_pid.unwrap_or_else(|| directory.join("keepalived_checkers.pid")),

@@ -9,12 +9,12 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
 
 use serde::Serialize;
 use steadfast_core::time::{Duration, Instant};
 
+use super::inquiry::Asker;
 use super::{Answer, BadRequest, Failure, Verb, client};
 use crate::guard;
 use crate::status::SCHEMA;
@@ -48,11 +48,14 @@ const SPACING: Duration = Duration::from_millis(50);
 /// How long nobody is accepted after accepting failed, for want of descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The mode of the socket file.
+pub(super) const MODE: u32 = 0o600;
+
 /// How long a socket that is already there has to accept a connection before it counts as alive but stuck.
 const PROBE_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The listening socket at `path`, and its [`identity`].
-pub(super) fn listen(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
+/// The listening socket at `path`, of this mode, and its [`identity`].
+pub(crate) fn listen(path: &Path, mode: u32) -> io::Result<(UnixListener, (u64, u64))> {
     match fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => {
             return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is not a socket"));
@@ -74,8 +77,8 @@ pub(super) fn listen(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
         Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(path)?;
-    // Until here the mode is the umask's; whoever slips in is stopped by the check of the peer's user.
-    let result = fs::set_permissions(path, Permissions::from_mode(0o600))
+    // Until here the mode is the umask's; from the control socket whoever slips in is kept by the check of its user.
+    let result = fs::set_permissions(path, Permissions::from_mode(mode))
         .and_then(|()| listener.set_nonblocking(true))
         .and_then(|()| identity(path));
     match result {
@@ -88,27 +91,13 @@ pub(super) fn listen(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
 }
 
 /// Device and inode of the file at `path`.
-pub(super) fn identity(path: &Path) -> io::Result<(u64, u64)> {
+pub(crate) fn identity(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
-/// Serves `listener` on a thread of its own until the other end of `wake` is gone.
-pub(super) fn start(
-    listener: UnixListener,
-    questions: Sender<Verb>,
-    answers: Receiver<Option<Answer>>,
-    wake: UnixStream,
-) -> io::Result<()> {
-    let server = Server {
-        listener,
-        questions,
-        answers,
-        wake,
-        clients: Vec::new(),
-        open: None,
-        ask_from: now(),
-        accept_from: now(),
-    };
+/// Serves `listener` on a thread of its own until the agent's end is gone.
+pub(super) fn start(listener: UnixListener, asker: Asker) -> io::Result<()> {
+    let server = Server { listener, asker, clients: Vec::new(), open: None, ask_from: now(), accept_from: now() };
     let builder = thread::Builder::new().name("control".into()).stack_size(128 << 10);
     guard::start(builder, guard::NOTHING, move || {
         // Large answers take their time, and whoever advertises goes first. Without the setting it is only less so.
@@ -120,9 +109,7 @@ pub(super) fn start(
 
 struct Server {
     listener: UnixListener,
-    questions: Sender<Verb>,
-    answers: Receiver<Option<Answer>>,
-    wake: UnixStream,
+    asker: Asker,
     /// In the order of their arrival.
     clients: Vec<Client>,
     /// The question that the loop has not answered yet.
@@ -175,7 +162,7 @@ impl Server {
         let now = now();
         let accepts = now >= self.accept_from && (self.clients.len() < CLIENTS || self.idlest().is_some());
         let mut set = PollSet::new();
-        set.add(self.wake.as_fd());
+        set.add(self.asker.as_fd());
         if accepts {
             set.add(self.listener.as_fd());
         }
@@ -192,7 +179,7 @@ impl Server {
         let next = deadlines.chain(ask).chain(accept).min();
         set.wait(next.map(|next| next.since(now)))?;
         Ok(Ready {
-            woken: set.is_ready(self.wake.as_fd()),
+            woken: set.is_ready(self.asker.as_fd()),
             newcomer: accepts && set.is_ready(self.listener.as_fd()),
             clients: self.clients.iter().map(|client| set.is_ready(client.stream.as_fd())).collect(),
         })
@@ -200,10 +187,10 @@ impl Server {
 
     /// Takes what the agent's loop answered; false if the loop is gone.
     fn hear(&mut self) -> bool {
-        if matches!((&self.wake).read(&mut [0; 16]), Ok(0)) {
+        if !self.asker.is_heard() {
             return false;
         }
-        while let Ok(answer) = self.answers.try_recv() {
+        while let Some(answer) = self.asker.answer() {
             let Some(open) = self.open.take() else { continue };
             let answer = match &answer {
                 Some(Answer::Status(snapshot)) => document(snapshot),
@@ -290,9 +277,7 @@ impl Server {
         }
         self.open = Some(question.clone());
         self.ask_from = now + SPACING;
-        // If the loop is gone, the wake-up's other end is too, and `hear` ends the thread.
-        let _ = self.questions.send(question);
-        let _ = (&self.wake).write(&[0]);
+        self.asker.ask(question);
     }
 }
 

@@ -19,10 +19,12 @@ use super::interfaces::Interfaces;
 use super::journal::{At, Journal};
 use super::lease::Leases;
 use super::local::{Holders, Local, Place};
+use super::measures::Measures;
 use super::notify::Notices;
 use super::pacing::Pacing;
 use super::record::Record;
 use super::routing::{Routings, Tag};
+use crate::metrics::measured::Passage;
 use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
 use crate::plan::pacing::PacedGroup;
@@ -47,6 +49,8 @@ pub(super) struct LinuxPort {
     pub(super) notices: Notices,
     pub(super) advertiser: Advertiser,
     pub(super) pacing: Pacing,
+    /// With `--metrics`.
+    pub(super) measures: Option<Box<Measures>>,
     /// Routers that the core has forgotten since the loop last looked.
     pub(super) retired: Vec<Local>,
     advertisements_v4: Option<AdvertSender>,
@@ -77,6 +81,7 @@ impl LinuxPort {
             notices: Notices::default(),
             advertiser: Advertiser::default(),
             pacing: Pacing::default(),
+            measures: None,
             retired: Vec::new(),
             advertisements_v4: Some(AdvertSender::open(Family::V4)?),
             advertisements_v6: AdvertSender::open(Family::V6).ok(),
@@ -145,6 +150,9 @@ impl LinuxPort {
         let v4 = self.advertisements_v4.as_mut().map(AdvertSender::flush).unwrap_or_default();
         let v6 = self.advertisements_v6.as_mut().map(AdvertSender::flush).unwrap_or_default();
         let frames = self.frames.flush();
+        if let Some(measures) = &mut self.measures {
+            measures.sent();
+        }
         for sent in [v4, v6, frames] {
             self.sent(sent);
         }
@@ -333,6 +341,9 @@ impl Port<Heap> for LinuxPort {
         if self.put_advertisement(agent, router, priority, form).is_none_or(|result| result.is_err()) {
             debug!("an Advertisement had nowhere to go");
         } else {
+            if let Some(measures) = &mut self.measures {
+                measures.advertises(agent, router, self.now);
+            }
             // Not a farewell.
             if priority.is_some() && agent.view(router).is_some_and(|view| view.state == State::Active) {
                 self.record.advertised(self.now, router.index());
@@ -394,6 +405,9 @@ impl Port<Heap> for LinuxPort {
                 self.advertiser.silence(event.at, event.router.index());
             }
         }
+        if let (EventKind::Transition { from, to, reason }, Some(measures)) = (event.kind, &mut self.measures) {
+            measures.passed(event.router.index(), Passage { from, to, reason });
+        }
         self.journal.event(event.at, event.router.index(), &local.name, event.kind);
         self.notices.event(agent, local, event);
     }
@@ -402,6 +416,9 @@ impl Port<Heap> for LinuxPort {
         self.leases.forget(router.index());
         self.record.ended(router.index());
         self.guards.forget(router.index());
+        if let Some(measures) = &mut self.measures {
+            measures.forget(router.index());
+        }
         self.advertiser.end(router.index(), false);
         // It has been released.
         self.routings.release(self.now, router);
