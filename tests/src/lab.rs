@@ -16,6 +16,7 @@ pub mod monitor;
 pub mod namespace;
 pub mod probe;
 pub mod process;
+pub mod scrape;
 pub mod servers;
 pub mod shown;
 pub mod spec;

@@ -4,6 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "netns_hygiene/metrics.rs"]
+mod metrics;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -62,6 +65,10 @@ fn main() {
     }));
     trials.push(Trial::test("use-vmac-addr", || {
         virtual_macs_elsewhere();
+        Ok(())
+    }));
+    trials.push(Trial::test("metrics-are-served-where-they-are-asked-for", || {
+        metrics::page();
         Ok(())
     }));
     trials.push(Trial::test("status-has-its-schema", || {

@@ -85,6 +85,18 @@ impl Daemon {
     /// The same with a place for Steadfast's control socket, beside which it notes what it has changed.
     #[track_caller]
     pub fn start_at(engine: Engine, lan: &Lan, host: usize, text: &str, control: &Path) -> Self {
+        Self::start_as(engine, lan, host, text, control, &[])
+    }
+
+    /// Steadfast on machine `host`, with a page of metrics.
+    #[track_caller]
+    pub fn start_serving(lan: &Lan, host: usize, text: &str, metrics: &str) -> Self {
+        let control = lan.folder().join(format!("run{host}")).join("control.sock");
+        Self::start_as(Engine::Steadfast, lan, host, text, &control, &["--metrics", metrics])
+    }
+
+    #[track_caller]
+    fn start_as(engine: Engine, lan: &Lan, host: usize, text: &str, control: &Path, options: &[&str]) -> Self {
         let folder = lan.folder();
         let configuration = folder.join(format!("{host}.conf"));
         fs::write(&configuration, text).expect("a configuration can be written");
@@ -95,6 +107,7 @@ impl Daemon {
             Engine::Steadfast => {
                 let mut command = namespace.command(&steadfast_binary().display().to_string());
                 command.arg("run").arg("--config").arg(&configuration).arg("--control").arg(&control);
+                command.args(options);
                 command
             }
             _ => {
