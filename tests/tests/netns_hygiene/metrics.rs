@@ -18,6 +18,9 @@ use super::{OTHER, PATIENCE, ROUTER};
 const ATTACKER: usize = 2;
 const ADDRESS: &str = "127.0.0.1:9165";
 
+/// What Grafana shows of it.
+const DASHBOARD: &str = include_str!("../../../linux-port/packaging/grafana.json");
+
 /// A web server that is not there.
 const SERVICE: &str = "virtual_server 10.9.0.100 80 {\n    delay_loop 1\n    lb_algo rr\n    lb_kind NAT\n    protocol TCP\n\
                        \n    real_server 10.9.0.1 81 {\n        TCP_CHECK {\n            connect_timeout 1\n        }\n    }\n}\n";
@@ -86,6 +89,15 @@ pub(super) fn page() {
         if let Err(why) = promtool(&page.body) {
             println!("skipped: {why}");
         }
+    }
+
+    // The dashboard asks for nothing else. A connection is counted only where there is IPVS.
+    let pages = [asked(OLD_REQUEST).body, ask_file(&file, OLD_REQUEST).expect("an answer").body].concat();
+    let is_name = |character: char| character.is_ascii_lowercase() || character == '_';
+    for name in DASHBOARD.split(|character| !is_name(character)).filter(|word| word.starts_with("steadfast_")) {
+        let is_known = pages.contains(&format!("\n{name}{{")) || pages.contains(&format!("\n{name} "));
+        let is_more = ["steadfast_", "steadfast_router_state", "steadfast_service_connections_total"].contains(&name);
+        assert!(is_known || is_more, "{name} is in the dashboard, and not on the page");
     }
 
     // HTTP.
