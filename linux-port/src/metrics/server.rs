@@ -286,9 +286,9 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant) {
-        if self.clients.len() >= CLIENTS
-            && let Some(victim) = self.victim(now)
-        {
+        if self.clients.len() >= CLIENTS {
+            // Whoever was one may have been heard since.
+            let Some(victim) = self.victim(now) else { return };
             self.clients.remove(victim);
         }
         match self.listener.accept() {
