@@ -23,7 +23,7 @@ const DASHBOARD: &str = include_str!("../../../linux-port/packaging/grafana.json
 
 /// A web server that is not there.
 const SERVICE: &str = "virtual_server 10.9.0.100 80 {\n    delay_loop 1\n    lb_algo rr\n    lb_kind NAT\n    protocol TCP\n\
-                       \n    real_server 10.9.0.1 81 {\n        TCP_CHECK {\n            connect_timeout 1\n        }\n    }\n}\n";
+                       \n    real_server 10.9.0.1 81 {\n        TCP_CHECK {\n            connect_timeout 1\n            warmup 0\n        }\n    }\n}\n";
 
 /// How many TCP ports a namespace listens on.
 fn listening(place: &Namespace) -> usize {
