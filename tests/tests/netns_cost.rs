@@ -1,11 +1,7 @@
 //! What 255 Virtual Routers at 0.1 s cost: CPU time per Advertisement and resident memory, ours beside keepalived's in
-//! the same run, and beside both a bare `sendmmsg` loop over the same veth. What it costs to serve metrics of them is
-//! [`scraped`]'s.
+//! the same run, and beside both a bare `sendmmsg` loop over the same veth.
 
 #![forbid(unsafe_code)]
-
-#[path = "netns_cost/scraped.rs"]
-mod scraped;
 
 use std::io::IoSlice;
 use std::os::fd::AsRawFd;
@@ -35,11 +31,7 @@ fn main() {
         cost();
         Ok(())
     });
-    let scraped = Trial::test("a-scrape-a-second-of-255-routers", || {
-        scraped::scraped();
-        Ok(())
-    });
-    libtest_mimic::run(&arguments, vec![trial, scraped]).exit();
+    libtest_mimic::run(&arguments, vec![trial]).exit();
 }
 
 /// What an engine used: CPU microseconds per Advertisement, resident kB, Advertisements a second.
