@@ -379,7 +379,9 @@ fn without_a_lease() {
     spec.globals.push_str("no_lease\n");
     active.reload(&spec.text(100));
     wait_for("no lease", PATIENCE, || lifetime(&lan, "10.9.0.100")[0].is_none().then_some(()));
-    assert_eq!(monitor.changes().len(), 0);
+    // One that is renewed in the hundredth of a second in which it was put on looks as if it were put on again.
+    let lost = monitor.changes().into_iter().filter(|change| !change.added).count();
+    assert_eq!(lost, 0);
     active.kill();
     std::thread::sleep(ms(SOON));
     assert!(holds(&lan, ACTIVE, &[spec.vip()]));
