@@ -46,19 +46,11 @@ impl Lateness {
     /// new one when it was late by a whole interval. The beat is taken from the packets that came earliest.
     #[track_caller]
     pub fn on_beat(times: &[Stamp], interval: Duration) -> Self {
-        Self::on_beats(&[times.to_vec()], interval)
-    }
-
-    /// The same of several that keep a beat each.
-    #[track_caller]
-    pub fn on_beats(all: &[Vec<Stamp>], interval: Duration) -> Self {
-        let late = all.iter().flat_map(|times| {
-            let mut due = *times.first().expect("packets");
-            times.windows(2).map(move |pair| {
-                let next = due + interval;
-                due = if next > pair[0] { next } else { pair[0] + interval }.min(pair[1]);
-                pair[1].0 - due.0
-            })
+        let mut due = *times.first().expect("packets");
+        let late = times.windows(2).map(|pair| {
+            let next = due + interval;
+            due = if next > pair[0] { next } else { pair[0] + interval }.min(pair[1]);
+            pair[1].0 - due.0
         });
         Self::new(late)
     }

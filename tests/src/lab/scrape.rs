@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::namespace::Namespace;
 
 /// How long a scraper waits, as Prometheus does by default.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What Prometheus asks for.
 pub const REQUEST: &str = "GET /metrics HTTP/1.1\r\nHost: router\r\nAccept: application/openmetrics-text;version=1.0.0,\
@@ -48,7 +48,7 @@ impl Answer {
 ///
 /// # Errors
 /// Of the system; `InvalidData` if it is no answer of HTTP, or shorter than it says.
-pub fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
+fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
     stream.write_all(request.as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
@@ -65,7 +65,7 @@ pub fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answ
 ///
 /// # Errors
 /// As [`exchange`].
-pub fn ask_here(address: SocketAddr, request: &str) -> io::Result<Answer> {
+fn ask_here(address: SocketAddr, request: &str) -> io::Result<Answer> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     exchange(stream, request)
