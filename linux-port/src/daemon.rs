@@ -22,6 +22,7 @@ mod record;
 mod reload;
 mod routing;
 mod snapshot;
+mod supervise;
 mod tracking;
 mod watch;
 
@@ -51,6 +52,7 @@ use crate::socket::ReceiveQueue;
 use crate::statics::Statics;
 use crate::status::{self, Snapshot};
 use crate::storage::Heap;
+use crate::supervisor::Supervisor;
 use crate::sys::clock;
 use crate::sys::poll::PollSet;
 use crate::sys::process;
@@ -110,11 +112,17 @@ pub struct Running {
 
 /// Runs the agent until it is told to stop; its exit status.
 pub fn run(options: &RunOptions) -> u8 {
-    run_as(options, &Target::Stderr, |_| ())
+    run_as(options, &Target::Stderr, Supervisor::find(), |_| ())
 }
 
-/// As [`run`], with its log somewhere else; `started` is called once it runs, unless it cannot.
-pub fn run_as(options: &RunOptions, log: &Target, started: impl FnOnce(Running)) -> u8 {
+/// As [`run`], with its log somewhere else, and with whoever is told how it is; `started` is called once it runs, unless
+/// it cannot.
+pub fn run_as(
+    options: &RunOptions,
+    log: &Target,
+    supervisor: io::Result<Supervisor>,
+    started: impl FnOnce(Running),
+) -> u8 {
     // Before any thread is made: threads inherit the mask.
     let signals = match Signals::listen(&Signal::OF_AN_AGENT) {
         Ok(signals) => signals,
@@ -126,8 +134,15 @@ pub fn run_as(options: &RunOptions, log: &Target, started: impl FnOnce(Running))
     if let Err(error) = logging::init_to(log, options.log_level) {
         return fail(&format!("cannot start the log: {error}"));
     }
+    let mut supervisor = supervisor.unwrap_or_else(|error| {
+        warn!("NOTIFY_SOCKET: {error}; whoever started this agent is not told how it is");
+        Supervisor::default()
+    });
     let code = match Daemon::start(options, signals) {
         Ok((mut daemon, running)) => {
+            // Before a parent ends, who may be the only one that is known so far.
+            supervisor.ready(clock::now(), daemon.counts());
+            daemon.port.supervisor = supervisor;
             started(running);
             guard::shed(guard::LOOP.and(urgency::rights()));
             match daemon.work() {
@@ -140,6 +155,7 @@ pub fn run_as(options: &RunOptions, log: &Target, started: impl FnOnce(Running))
         }
         Err((problem, code)) => {
             error!("{problem}");
+            supervisor.failed(&problem);
             code
         }
     };
@@ -179,6 +195,8 @@ struct Daemon {
     tracking: Tracking,
     /// What the machine has besides, if there is any such thing.
     statics: Option<Statics>,
+    /// How many virtual servers there are.
+    services: usize,
     /// When it was told to stop.
     stopping: Option<Instant>,
 }
@@ -271,6 +289,7 @@ impl Daemon {
             predecessors,
             tracking: Tracking::default(),
             statics,
+            services: 0,
             stopping: None,
         };
         let now = clock::now();
@@ -362,7 +381,7 @@ impl Daemon {
             self.scraped(now);
         }
         if self.polls.is_ready(self.reloads.as_fd()) {
-            self.reloaded();
+            self.reloaded(now);
         }
         if self.polls.is_ready(self.links.as_fd()) {
             self.prepared(now);
@@ -373,6 +392,7 @@ impl Daemon {
     /// Begins a planned stop.
     fn stop(&mut self, now: Instant) {
         self.stopping = Some(now);
+        self.port.supervisor.stopping(now);
         self.agent.shutdown(now);
     }
 
@@ -402,9 +422,12 @@ impl Daemon {
         }
         self.port.leases.ask(now);
         self.port.summarize(now);
+        self.supervise(now);
         let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
         let (routing, delays, pacing) = (self.port.routings.due(now), self.delays.due(), self.port.pacing.due());
-        let dues = [due, self.port.leases.due(), self.port.journal.due(), routing, delays, pacing, limit];
+        let (leases, journal, supervisor) =
+            (self.port.leases.due(), self.port.journal.due(), self.port.supervisor.due());
+        let dues = [due, leases, journal, supervisor, routing, delays, pacing, limit];
         Ok(dues.into_iter().flatten().min())
     }
 
@@ -460,7 +483,7 @@ impl Daemon {
     fn signals(&mut self, now: Instant) {
         while let Some(signal) = self.signals.next() {
             match signal {
-                Signal::Hangup => self.reloads.ask(None),
+                Signal::Hangup => self.reload(None),
                 Signal::Dump(kind) => self.dump(now, kind),
                 Signal::Terminate | Signal::Interrupt if self.stopping.is_none() => {
                     info!("stopping");
@@ -481,7 +504,7 @@ impl Daemon {
                     let snapshot = self.snapshot(now);
                     self.port.balancing.status(request, snapshot);
                 }
-                Verb::Reload => self.reloads.ask(Some(request)),
+                Verb::Reload => self.reload(Some(request)),
                 Verb::Explain(router) => {
                     let explained = self.explain(now, router);
                     request.answer(Answer::Explain(explained));
@@ -566,37 +589,6 @@ impl Daemon {
         snapshot.trackers = self.tracking.status(now, wall, name);
         snapshot.groups = self.groups.iter().map(|(_, id)| self.group(id)).collect();
         snapshot
-    }
-
-    /// Has what is needed made for a configuration that was read.
-    fn reloaded(&mut self) {
-        while let Some(finished) = self.reloads.finished() {
-            match finished.plan() {
-                Some(plan) if self.stopping.is_none() => self.links.prepare(plan, finished),
-                _ => {
-                    error!("the configuration is not valid; the old one stays in force");
-                    self.configured(false);
-                    finished.answer(false);
-                }
-            }
-        }
-    }
-
-    /// Takes in a configuration for which everything has been made.
-    fn prepared(&mut self, now: Instant) {
-        while let Some((prepared, finished)) = self.links.prepared() {
-            if self.stopping.is_some() {
-                finished.answer(false);
-                continue;
-            }
-            let applied = prepared.and_then(|prepared| self.apply(now, prepared));
-            match &applied {
-                Ok(()) => info!("the configuration was read again: {} virtual routers", self.order.len()),
-                Err(error) => error!("the configuration could not be applied: {error}"),
-            }
-            self.configured(applied.is_ok());
-            finished.answer(applied.is_ok());
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::keepalived::{HELP, Invocation, Options, VERSION};
 use crate::daemon;
 use crate::logging::Target;
 use crate::plan::{self, Loaded, Reading};
+use crate::supervisor::Supervisor;
 use crate::sys::background::{self, Side, Starting};
 
 use pidfile::{PidFile, Refused};
@@ -82,6 +83,7 @@ fn start(mut options: Options) -> ExitCode {
     {
         *config = absolute;
     }
+    let supervisor = Supervisor::find();
     let mut starting = None;
     if !options.foreground {
         match background::divide() {
@@ -90,7 +92,7 @@ fn start(mut options: Options) -> ExitCode {
             Err(error) => return complain(&format!("cannot go into the background: {error}")),
         }
     }
-    let status = agent(&options, &mut starting);
+    let status = agent(&options, supervisor, &mut starting);
     if let Some(starting) = starting {
         starting.over(status);
     }
@@ -98,7 +100,7 @@ fn start(mut options: Options) -> ExitCode {
 }
 
 /// Runs the agent; its exit status. Once it runs, whoever waits for its start is told.
-fn agent(options: &Options, starting: &mut Option<Starting>) -> u8 {
+fn agent(options: &Options, supervisor: io::Result<Supervisor>, starting: &mut Option<Starting>) -> u8 {
     let pid = match PidFile::take(&options.pid) {
         Ok(pid) => Some(pid),
         Err(Refused::System(error)) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
@@ -115,7 +117,7 @@ fn agent(options: &Options, starting: &mut Option<Starting>) -> u8 {
         }
     };
     let mut files: Vec<PidFile> = pid.into_iter().collect();
-    daemon::run_as(&options.run, &options.log, |running| {
+    daemon::run_as(&options.run, &options.log, supervisor, |running| {
         options.remarks.iter().for_each(|remark| info!("{remark}"));
         for (path, wanted) in [(&options.vrrp_pid, running.routers), (&options.checkers_pid, running.services)] {
             if !wanted {

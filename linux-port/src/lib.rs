@@ -27,6 +27,7 @@ pub mod source;
 pub mod statics;
 pub mod status;
 pub mod storage;
+pub mod supervisor;
 pub mod sys;
 pub mod sysctl;
 pub mod timestamp;

@@ -1,11 +1,13 @@
 //! What Steadfast leaves behind and what it holds on to: nothing after a planned stop; a killed predecessor's addresses
 //! are taken over; a broken file changes nothing; an address that somebody deletes comes back; a cable that is pulled
-//! and plugged in again.
+//! and plugged in again. And what whoever started it is told meanwhile ([`supervised`]).
 
 #![forbid(unsafe_code)]
 
 #[path = "netns_hygiene/metrics.rs"]
 mod metrics;
+#[path = "netns_hygiene/supervised.rs"]
+mod supervised;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -75,6 +77,17 @@ fn main() {
         status_has_its_schema();
         Ok(())
     }));
+    let supervised: [(&str, fn()); 3] = [
+        ("a-supervisor-hears-of-a-life", supervised::a_life),
+        ("a-supervisor-hears-who-is-the-agent", supervised::in_the_background),
+        ("a-supervisor-hears-why-not", supervised::not_ready),
+    ];
+    for (name, test) in supervised {
+        trials.push(Trial::test(name, move || {
+            test();
+            Ok(())
+        }));
+    }
     libtest_mimic::run(&arguments, trials).exit();
 }
 

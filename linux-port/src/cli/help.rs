@@ -36,7 +36,8 @@ Log lines go to stderr. SIGHUP reads the configuration again and swaps it in if 
 valid; SIGTERM and SIGINT hand over to the other routers and stop. SIGUSR1, SIGUSR2 and
 signal 36 write the state where keepalived does, in its format but for the first.
 `steadfast keepalived OPTION...`, or a link to this program by the name of keepalived,
-takes keepalived's command line.
+takes keepalived's command line. Whoever listens at NOTIFY_SOCKET (systemd, for a unit of
+Type=notify) is told how the agent is, and with WATCHDOG_USEC that its loop lives.
 
 Options:
   -c, --config FILE    The configuration file; default: /etc/steadfast/steadfast.conf,

@@ -62,6 +62,7 @@ impl Daemon {
                 running.insert(identity(&local.plan), local.id);
             }
         }
+        self.services = lvs.services.len();
         self.delays.plan(delays);
         self.port.pace(&self.agent, pacing);
         if let Err(error) = self.learn(now, &routers, &tracking) {

@@ -31,6 +31,7 @@ use crate::plan::pacing::PacedGroup;
 use crate::radv::{Advertiser, Service};
 use crate::socket::{AdvertSender, FrameSender, Sent};
 use crate::storage::Heap;
+use crate::supervisor::Supervisor;
 
 /// What the verbs need.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ pub(super) struct LinuxPort {
     pub(super) pacing: Pacing,
     /// With `--metrics`.
     pub(super) measures: Option<Box<Measures>>,
+    pub(super) supervisor: Supervisor,
     /// Routers that the core has forgotten since the loop last looked.
     pub(super) retired: Vec<Local>,
     advertisements_v4: Option<AdvertSender>,
@@ -82,6 +84,7 @@ impl LinuxPort {
             advertiser: Advertiser::default(),
             pacing: Pacing::default(),
             measures: None,
+            supervisor: Supervisor::default(),
             retired: Vec::new(),
             advertisements_v4: Some(AdvertSender::open(Family::V4)?),
             advertisements_v6: AdvertSender::open(Family::V6).ok(),
@@ -400,6 +403,7 @@ impl Port<Heap> for LinuxPort {
             && (from == State::Active) != (to == State::Active)
         {
             self.balancing.router(&local.name, to == State::Active);
+            self.supervisor.changed(event.at);
             if from == State::Active {
                 self.record.ended(event.router.index());
                 self.advertiser.silence(event.at, event.router.index());
@@ -425,6 +429,7 @@ impl Port<Heap> for LinuxPort {
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
             self.journal.forget(router.index());
             self.notices.forget(router);
+            self.supervisor.changed(self.now);
             self.retired.push(local);
         }
     }

@@ -1,5 +1,5 @@
 //! Reading the configuration again, on a thread of its own: however large or slow the file is, no
-//! Advertisement waits for it.
+//! Advertisement waits for it; and taking in what has been read.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,7 +10,9 @@ use std::thread;
 
 use log::{error, info, warn};
 use steadfast_core::config::Severity;
+use steadfast_core::time::Instant;
 
+use super::Daemon;
 use crate::check::Findings;
 use crate::control::{Answer, Reloaded, Request};
 use crate::guard;
@@ -87,6 +89,53 @@ impl Finished {
         if let Some(request) = self.request {
             let findings = self.loaded.findings.iter().map(ToString::to_string).collect();
             request.answer(Answer::Reload(Reloaded::new(applied, findings)));
+        }
+    }
+}
+
+impl Daemon {
+    /// Has the configuration read again.
+    pub(super) fn reload(&mut self, request: Option<Request>) {
+        self.port.supervisor.reloading();
+        self.reloads.ask(request);
+    }
+
+    /// A configuration that was read is in force, or never will be.
+    fn reload_is_over(&mut self, now: Instant, finished: Finished, applied: bool) {
+        let counts = self.counts();
+        // Before anybody goes on who has waited for it.
+        self.port.supervisor.reloaded(now, applied, counts);
+        finished.answer(applied);
+    }
+
+    /// Has what is needed made for a configuration that was read.
+    pub(super) fn reloaded(&mut self, now: Instant) {
+        while let Some(finished) = self.reloads.finished() {
+            match finished.plan() {
+                Some(plan) if self.stopping.is_none() => self.links.prepare(plan, finished),
+                _ => {
+                    error!("the configuration is not valid; the old one stays in force");
+                    self.configured(false);
+                    self.reload_is_over(now, finished, false);
+                }
+            }
+        }
+    }
+
+    /// Takes in a configuration for which everything has been made.
+    pub(super) fn prepared(&mut self, now: Instant) {
+        while let Some((prepared, finished)) = self.links.prepared() {
+            if self.stopping.is_some() {
+                self.reload_is_over(now, finished, false);
+                continue;
+            }
+            let applied = prepared.and_then(|prepared| self.apply(now, prepared));
+            match &applied {
+                Ok(()) => info!("the configuration was read again: {} virtual routers", self.order.len()),
+                Err(error) => error!("the configuration could not be applied: {error}"),
+            }
+            self.configured(applied.is_ok());
+            self.reload_is_over(now, finished, applied.is_ok());
         }
     }
 }

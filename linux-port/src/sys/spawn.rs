@@ -15,6 +15,9 @@ use super::urgency::{Bounds, Limit};
 /// Where programs are looked for when the agent itself was not told.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What whoever started the agent tells it alone (see [`crate::supervisor`]): a program must not speak in its place.
+const OURS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 /// A program that was started. Dropped before it has been waited for, it runs on, and stays a zombie in the end.
 #[derive(Debug)]
 pub struct Child {
@@ -33,7 +36,8 @@ pub enum Exit {
 
 impl Child {
     /// Starts `words` (the program and its arguments, at least one; no shell) with nothing on its standard streams,
-    /// no signal blocked, our environment and a `PATH` in any case, as `user` and group if that is another than ours.
+    /// no signal blocked, our environment but for what is ours alone, and a `PATH` in any case; as `user` and group if
+    /// that is another than ours.
     ///
     /// As our own user it is started without copying the agent's memory, which would hold other threads up.
     ///
@@ -138,7 +142,8 @@ fn spawn_as_self(words: &[String]) -> io::Result<libc::pid_t> {
     let variable = |(name, value): (OsString, OsString)| {
         string([name.as_encoded_bytes(), b"=", value.as_encoded_bytes()].concat())
     };
-    let variables = std::env::vars_os().chain(missing_path()).map(variable).collect::<io::Result<Vec<_>>>()?;
+    let theirs = std::env::vars_os().filter(|(name, _)| name.to_str().is_none_or(|name| !OURS.contains(&name)));
+    let variables = theirs.chain(missing_path()).map(variable).collect::<io::Result<Vec<_>>>()?;
     // The kernel and the C library only read them; the types say otherwise.
     let pointers = |strings: &[CString]| -> Vec<*mut libc::c_char> {
         strings.iter().map(|string| string.as_ptr().cast_mut()).chain([null_mut()]).collect()
@@ -167,6 +172,9 @@ fn spawn_as(words: &[String], user: u32, group: u32) -> io::Result<libc::pid_t> 
     let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command.args(arguments).envs(missing_path()).process_group(0).uid(user).gid(group);
+    for name in OURS {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let unblock = || {
         let none = no_signals();
