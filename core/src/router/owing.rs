@@ -15,12 +15,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a burst pauses when so many of its rounds are left. What the predecessor had in its queues comes within a
 /// moment, and is set right at once; what comes late, because its machine is busy, not for long either.
 const fn spread(left: u8) -> Pause {
-    Pause::new(Duration::from_millis(match left {
+    Pause::new(Duration::from_micros(match left {
         0 => 0,
-        1 => 8,
-        2 => 4,
-        3 => 2,
-        _ => 1,
+        1 => 10_000,
+        2 => 3_500,
+        3 => 1_000,
+        _ => 500,
     }))
 }
 
