@@ -2,6 +2,7 @@
 //! the core and carries out what it says. It never waits for anything else: reading the file, logging and
 //! answering clients are other threads' work.
 
+mod addresses;
 mod apply;
 mod balancing;
 mod delays;
@@ -91,6 +92,9 @@ const SETTLED: Duration = Duration::from_secs(6);
 
 /// How long a planned stop may take in all; a handover takes one second at most.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a stop that is cut short waits for addresses to be taken off.
+const CHANGES_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for what is static to be taken off.
 const STATICS_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
@@ -260,7 +264,7 @@ impl Daemon {
         let mut polls = PollSet::new();
         polls.add(signals.as_fd());
         polls.add(monitor.as_fd());
-        polls.add(port.changer.as_fd());
+        polls.add(port.addresses.as_fd());
         polls.add(reloads.as_fd());
         polls.add(links.as_fd());
         if let Some(control) = &control {
@@ -326,13 +330,16 @@ impl Daemon {
                 Err(_) => break,
             }
             let Some(since) = self.stopping else { continue };
-            if self.agent.is_idle() && !self.port.changer.is_waiting() {
+            if self.agent.is_idle() && !self.port.addresses.is_waiting() {
                 break;
             }
             let now = clock::now();
             if now.since(since) > STOP_LIMIT {
                 // Cut short: as if every handover had come to its end.
-                let _ = self.act(now + STOP_LIMIT);
+                self.act(now + STOP_LIMIT);
+                if !self.port.addresses.finish(CHANGES_LIMIT) {
+                    warn!("addresses could not be taken off in time");
+                }
                 break;
             }
         }
@@ -366,7 +373,7 @@ impl Daemon {
         self.port.set_now(now);
         self.look_for_lateness(now, due);
         self.receive(now);
-        self.answers(now)?;
+        self.answers(now);
         self.news(now)?;
         self.routing_news(now)?;
         self.lasted(now);
@@ -386,7 +393,7 @@ impl Daemon {
         if self.polls.is_ready(self.links.as_fd()) {
             self.prepared(now);
         }
-        self.act(now)
+        Ok(self.act(now))
     }
 
     /// Begins a planned stop.
@@ -397,38 +404,38 @@ impl Daemon {
     }
 
     /// Carries out what is owed; when to come back.
-    fn act(&mut self, now: Instant) -> io::Result<Option<Instant>> {
+    fn act(&mut self, now: Instant) -> Option<Instant> {
         self.port.announce_waiting(&self.agent);
         let mut due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
         self.port.flush();
-        // The kernel changes addresses while it is being told, so most answers are there at once.
-        while self.port.changer.is_waiting() || !self.port.reports.is_empty() {
-            if !self.answers(now)? {
+        // What another processor has carried out meanwhile.
+        while self.port.addresses.is_waiting() || !self.port.reports.is_empty() {
+            if !self.answers(now) {
                 break;
             }
             due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
             self.port.flush();
         }
         // Only now, when addresses are on and announced.
-        if self.port.put_routes(now) && self.answers(now)? {
+        if self.port.put_routes(now) && self.answers(now) {
             due = drive(&mut self.agent, &mut self.port, now, ACTIONS);
             self.port.flush();
         }
-        if !self.port.changer.is_waiting() {
+        if !self.port.addresses.is_waiting() {
             self.port.notices.tell(&self.agent);
         }
         if self.stopping.is_none() {
             self.bury();
         }
-        self.port.leases.ask(now);
+        self.port.addresses.ask(now);
         self.port.summarize(now);
         self.supervise(now);
         let limit = self.stopping.map(|since| since + STOP_LIMIT + Duration::from_micros(1));
         let (routing, delays, pacing) = (self.port.routings.due(now), self.delays.due(), self.port.pacing.due());
         let (leases, journal, supervisor) =
-            (self.port.leases.due(), self.port.journal.due(), self.port.supervisor.due());
+            (self.port.addresses.due(), self.port.journal.due(), self.port.supervisor.due());
         let dues = [due, leases, journal, supervisor, routing, delays, pacing, limit];
-        Ok(dues.into_iter().flatten().min())
+        dues.into_iter().flatten().min()
     }
 
     /// Takes in Advertisements.
@@ -470,14 +477,14 @@ impl Daemon {
     }
 
     /// Takes in the kernel's answers; whether there were any.
-    fn answers(&mut self, now: Instant) -> io::Result<bool> {
-        self.port.answers()?;
+    fn answers(&mut self, now: Instant) -> bool {
+        self.port.answers();
         let mut any = false;
         for (router, generation, result) in self.port.reports.drain(..) {
             any = true;
             self.agent.handle_done(now, router, generation, result);
         }
-        Ok(any)
+        any
     }
 
     fn signals(&mut self, now: Instant) {

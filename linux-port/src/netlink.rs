@@ -1,5 +1,5 @@
 //! Links, addresses, routes and rules over rtnetlink: a small client that waits for its answers, for set-up work
-//! ([`Client`]); changes of addresses for the loop, which never wait ([`AddressChanger`]); and what changes
+//! ([`Client`]); changes of addresses in trains ([`AddressChanger`]); and what changes
 //! on its own ([`Monitor`], [`RouteMonitor`], [`DefaultRoutes`]). Framing and message types come from the rust-netlink
 //! crates.
 

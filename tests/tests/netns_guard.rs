@@ -183,7 +183,7 @@ fn assert_rights(daemon: &Daemon, expected: &[(&str, u64)]) {
 /// Those that every agent has.
 const ALWAYS: [(&str, u64); 6] = [
     ("steadfast", NET_ADMIN | NET_RAW),
-    ("lease", NET_ADMIN),
+    ("addresses", NET_ADMIN),
     ("links", NET_ADMIN),
     ("reload", DAC_READ_SEARCH),
     ("log", 0),
@@ -326,7 +326,7 @@ fn urgency(stage: &Stage) {
     let mut daemon = stage.start(globals, SERVICE, "notify_master FOLDER/master");
     let urgent = realtime().is_ok();
     let policy = if urgent { ROUND_ROBIN } else { OTHER };
-    let expected = [("watched", -3, 7), ("checks", 4, 5)];
+    let expected = [("watched", -3, 7), ("addresses", -3, 7), ("checks", 4, 5)];
     let stats = wait_for("what was asked for", PATIENCE, || {
         let stats = of_threads(&daemon, "stat");
         let is = |(name, nice, realtime): &(&str, i32, u32)| {
@@ -339,7 +339,7 @@ fn urgency(stage: &Stage) {
         let log = daemon.process.log();
         assert!(log.contains("vrrp_rt_priority: it cannot be done"), "{log}");
     }
-    assert_eq!(Scheduling::of(&stats["lease"]).policy, OTHER);
+    assert_eq!(Scheduling::of(&stats["links"]).policy, OTHER);
     let locked = |daemon: &Daemon| line(&threads(daemon)["watched"], "VmLck").to_owned();
     assert_ne!(locked(&daemon), "0 kB", "{}", daemon.process.log());
     for name in ["watched", "checks"] {

@@ -1,6 +1,7 @@
 //! The lease of virtual addresses: an agent that is killed, stopped or starved as Active no longer holds them when its
 //! peer takes over, or within 2.1 s where the interval is shorter than a second; one that goes on after standing still
 //! puts them on again only if it is still Active; and none runs out while the agent works, however busy the machine.
+//! Whoever holds the kernel's lock for changes of addresses delays these, and no Advertisement.
 //! One that is killed and started again before its peers have missed it goes on as if nothing had happened.
 
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ use libtest_mimic::{Arguments, Trial};
 use nix::sys::signal::Signal;
 use steadfast_tests::lab::clock::{Stamp, ms, summary, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
+use steadfast_tests::lab::frames::largest_pause;
 use steadfast_tests::lab::monitor::Monitor;
 use steadfast_tests::lab::probe::Prober;
 use steadfast_tests::lab::process::Process;
@@ -77,7 +79,8 @@ fn main() {
             Ok(())
         }));
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
+        ("advertises-while-others-hold-the-kernels-lock", kernels_lock),
         ("goes-on-as-backup-without-them", goes_on_as_backup),
         ("goes-on-as-active-with-them", goes_on_as_active),
         ("restart-too-late-as-backup", restarted_too_late),
@@ -320,6 +323,41 @@ fn busy() {
     let lost: Vec<_> = monitor.changes().into_iter().filter(|change| !change.added).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert_eq!(active.counter("addresses-lost"), 0);
+}
+
+/// Somebody removes thousands of interfaces at once, which takes the lock that every change of an address needs, while
+/// the agent takes over a second address: the Advertisements about the first go on.
+fn kernels_lock() {
+    const BUSY: usize = 2;
+    let lan = Lan::new(&["active", "peer", "busy"]);
+    let spec = Spec::v3(1);
+    let second = |priority| spec.instance("SECOND", 60, priority, &[&format!("{}/24", MORE[0])]);
+    let _active = Daemon::start_with(Engine::Steadfast, &lan, ACTIVE, &(spec.text(200) + &second(100)));
+    let mut peer = Daemon::start_with(Engine::Steadfast, &lan, PEER, &(spec.text(100) + &second(200)));
+    wait_holds(&lan, ACTIVE, &vips(&spec)[..1]);
+    wait_holds(&lan, PEER, &vips(&spec)[1..2]);
+    let namespace = &lan.host(BUSY).namespace;
+    let batch = lan.folder().join("links");
+    let links: String =
+        (0..4000).map(|number| format!("link add many{number} type dummy\nlink set many{number} group 7\n")).collect();
+    std::fs::write(&batch, links).expect("a file can be written");
+    namespace.ip(&format!("-batch {}", batch.display()));
+    let monitor = Monitor::start(&lan.host(ACTIVE).namespace);
+    let mark = lan.capture.mark();
+    let begun = peer.kill();
+    namespace.ip("link del group 7");
+    let end = Stamp::now();
+    let held = end.ms_since(begun);
+    let taken = monitor.wait(vips(&spec)[1], true, begun, PATIENCE).ms_since(begun);
+    let mut adverts = lan.capture.adverts(mark);
+    adverts.retain(|advert| advert.vrid == 51);
+    let pause = largest_pause(&adverts, ACTIVE, begun, end);
+    println!(
+        "\nfigure: the kernel's lock held for {held:.0} ms: taken over after {taken:.0} ms, longest pause of another \
+         router's Advertisements {pause:.1} ms"
+    );
+    assert!(taken > 0.5 * held && held > 300.0, "the lock was not held: {held} ms, {taken} ms");
+    assert!(pause < 0.3 * held, "no Advertisement for {pause} ms while the lock was held for {held} ms");
 }
 
 /// The lifetimes of an address: seconds of validity and of preference; `None` for ever.

@@ -293,9 +293,9 @@ impl Daemon {
         }
         self.port.enter(Local { id, plan: router, name, interface: at, links, put: leftovers, found: Vec::new() });
         if predecessor.is_none() {
-            let LinuxPort { routings, locals, interfaces, changer, .. } = &mut self.port;
+            let LinuxPort { routings, locals, interfaces, addresses, .. } = &mut self.port;
             if let Some(local) = locals.get(id.index()).and_then(Option::as_ref) {
-                routings.clear_leftovers(local, interfaces, changer);
+                routings.clear_leftovers(local, interfaces, addresses);
             }
         }
         Ok(id)

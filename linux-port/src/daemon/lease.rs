@@ -1,9 +1,9 @@
 //! The lease of the addresses: they are put on with a lifetime, which is renewed for as long as the loop works, so that
 //! the kernel lets go of them when this agent is killed, hung or starved.
 //!
-//! The loop only says that it lives, after it has sent what was due; a thread of its own tells the kernel, because others
-//! may hold the lock for changes of addresses for long, and no Advertisement waits for that. It renews nothing that the
-//! loop has not asked for a moment ago, and [`Leases::forget`] ends only when no message about the router is on its way.
+//! The loop only says that it lives, after it has sent what was due; the thread that changes addresses
+//! ([`super::addresses`]) tells the kernel. It renews nothing that the loop has not asked for a moment ago; and since it
+//! does one thing after the other, no renewal of a lease that has ended is on its way.
 //!
 //! The kernel counts in whole seconds and looks about once a second: an address with a lifetime of N s is gone at most
 //! N + 1 s after it was renewed. It may have been renewed up to an interval after the last Advertisement, and the peers
@@ -12,20 +12,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
-use log::{debug, error};
 use steadfast_core::agent::Settings;
 use steadfast_core::time::{Duration, Instant};
 
-use crate::guard;
 use crate::netlink::{AddressSpec, Renewal, Renewer};
-use crate::sys::clock;
-use crate::sys::event::EventFd;
-use crate::sys::poll::PollSet;
 
 /// A quarter of the shortest lease: how often the loop asks.
 const QUARTER: Duration = Duration::from_millis(250);
@@ -43,21 +34,28 @@ pub(super) fn seconds(settings: &Settings) -> u32 {
     u32::try_from(longest.saturating_sub(1)).unwrap_or(u32::MAX).max(1)
 }
 
-/// The lease of one Virtual Router's addresses, as the thread knows it.
+/// The lease of one Virtual Router's addresses.
 #[derive(Debug)]
-struct Lease {
+pub(super) struct Lease {
     renewals: Vec<Renewal>,
-    /// A quarter of it.
-    quarter: Duration,
+    seconds: u32,
     /// When the loop asked for the last renewal.
     renewed: Instant,
 }
 
 impl Lease {
+    /// Of those of `specs`, which are put on now, that have a lifetime; `None` if none has.
+    pub(super) fn new(now: Instant, settings: &Settings, specs: &[AddressSpec]) -> Option<Self> {
+        let leased = specs.iter().filter(|spec| spec.valid_lft.is_some());
+        let renewals: Vec<_> = leased.map(|spec| Renewal::new(spec.clone(), now)).collect();
+        (!renewals.is_empty()).then(|| Self { renewals, seconds: seconds(settings), renewed: now })
+    }
+
     /// Whether it is to be renewed now that the loop has asked at `asked`.
     fn is_due(&mut self, asked: Instant, now: Instant) -> bool {
         // The loop asks a little later each time, and never sooner than it has to.
-        let due = now.since(asked) <= FRESH && asked.since(self.renewed) + FRESH > self.quarter;
+        let quarter = QUARTER.times(self.seconds.into());
+        let due = now.since(asked) <= FRESH && asked.since(self.renewed) + FRESH > quarter;
         if due {
             self.renewed = asked;
         }
@@ -65,115 +63,75 @@ impl Lease {
     }
 }
 
-/// What loop and thread share.
-#[derive(Debug)]
-struct Shared {
-    /// By the number of the router. Locked while a train is on its way.
-    leases: Mutex<BTreeMap<usize, Lease>>,
-    asked: EventFd,
-    /// When the loop last asked, in microseconds.
-    asked_at: AtomicU64,
-}
+/// What is renewed, by the number of the router.
+#[derive(Debug, Default)]
+pub(super) struct Leases(BTreeMap<usize, Lease>);
 
-impl Shared {
-    fn leases(&self) -> MutexGuard<'_, BTreeMap<usize, Lease>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+impl Leases {
+    /// Renews these from now on.
+    pub(super) fn hold(&mut self, router: usize, lease: Lease) {
+        self.0.insert(router, lease);
+    }
+
+    /// Renews a router's no longer.
+    pub(super) fn forget(&mut self, router: usize) {
+        self.0.remove(&router);
+    }
+
+    /// Renews those whose turn it is, now that the loop has asked at `asked`.
+    ///
+    /// # Errors
+    /// Of the system; some may not have been renewed.
+    pub(super) fn renew(&mut self, renewer: &mut Renewer, asked: Instant, now: Instant) -> io::Result<()> {
+        let due = self.0.values_mut().filter_map(|lease| lease.is_due(asked, now).then_some(&*lease));
+        renewer.renew(now, due.flat_map(|lease| &lease.renewals))
     }
 }
 
-/// The loop's side.
-#[derive(Debug)]
-pub(super) struct Leases {
-    shared: Arc<Shared>,
+/// What the loop knows of the leases.
+#[derive(Debug, Default)]
+pub(super) struct Terms {
     /// By the number of the router: since when its addresses are leased, and for how many seconds.
     held: BTreeMap<usize, (Instant, u32)>,
     /// When the loop asks next; `None` if there are no leases.
     due: Option<Instant>,
+    /// When it last asked.
+    asked: Instant,
 }
 
-impl Leases {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// Of the system.
-    pub(super) fn start() -> io::Result<Self> {
-        let mut renewer = Renewer::open()?;
-        let leases = Mutex::new(BTreeMap::new());
-        let shared = Arc::new(Shared { leases, asked: EventFd::new()?, asked_at: AtomicU64::new(0) });
-        let theirs = Arc::clone(&shared);
-        let builder = thread::Builder::new().name("lease".into()).stack_size(128 << 10);
-        guard::start(builder, guard::NETWORK, move || {
-            if let Err(error) = renew(&theirs, &mut renewer) {
-                error!("leases are no longer renewed, and addresses will be lost: {error}");
-            }
-        })?;
-        Ok(Self { shared, held: BTreeMap::new(), due: None })
+impl Terms {
+    /// A lease begins.
+    pub(super) fn hold(&mut self, router: usize, lease: &Lease) {
+        self.held.insert(router, (lease.renewed, lease.seconds));
+        self.due.get_or_insert(lease.renewed + QUARTER);
     }
 
-    /// Renews those of `specs` from now on that have a lifetime; they were just put on.
-    pub(super) fn hold(&mut self, now: Instant, router: usize, settings: &Settings, specs: &[AddressSpec]) {
-        self.forget(router);
-        let leased = specs.iter().filter(|spec| spec.valid_lft.is_some());
-        let renewals: Vec<_> = leased.map(|spec| Renewal::new(spec.clone(), now)).collect();
-        if renewals.is_empty() {
-            return;
-        }
-        let seconds = seconds(settings);
-        let quarter = QUARTER.times(seconds.into());
-        self.shared.leases().insert(router, Lease { renewals, quarter, renewed: now });
-        self.held.insert(router, (now, seconds));
-        self.due.get_or_insert(now + QUARTER);
-    }
-
-    /// Renews a router's addresses no longer. When this returns no renewal of them is on its way.
+    /// It ends.
     pub(super) fn forget(&mut self, router: usize) {
-        if self.held.remove(&router).is_some() {
-            self.shared.leases().remove(&router);
-            self.due = self.due.filter(|_| !self.held.is_empty());
-        }
+        self.held.remove(&router);
+        self.due = self.due.filter(|_| !self.held.is_empty());
     }
 
-    /// When [`Leases::ask`] has something to do.
+    /// When [`Terms::ask`] says yes.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Has the leases renewed whose turn it is. Never waits; `now` is the time that this turn of the loop began, and the
-    /// Advertisements that were due by then have been sent.
-    pub(super) fn ask(&mut self, now: Instant) {
-        if self.due.is_some_and(|due| due <= now) {
+    /// Whether the leases are to be looked at, at `now`.
+    pub(super) fn ask(&mut self, now: Instant) -> bool {
+        let due = self.due.is_some_and(|due| due <= now);
+        if due {
             self.due = Some(now + QUARTER);
-            self.shared.asked_at.store(now.as_micros(), Ordering::Release);
-            self.shared.asked.raise();
+            self.asked = now;
         }
+        due
     }
 
     /// Whether the lease of a router's addresses is over, as far as can be told.
     pub(super) fn is_over(&self, now: Instant, router: usize) -> bool {
         self.held.get(&router).is_some_and(|(since, seconds)| {
-            let asked = Instant::from_micros(self.shared.asked_at.load(Ordering::Acquire));
-            now.since(asked.max(*since)) + DOUBT >= Duration::from_secs(u64::from(*seconds))
+            now.since(self.asked.max(*since)) + DOUBT >= Duration::from_secs(u64::from(*seconds))
         })
-    }
-}
-
-/// Renews what the loop asks for; ends only with an error.
-fn renew(shared: &Shared, renewer: &mut Renewer) -> io::Result<()> {
-    let mut wait = PollSet::new();
-    wait.add(shared.asked.as_fd());
-    loop {
-        wait.wait(None)?;
-        shared.asked.lower();
-        let mut leases = shared.leases();
-        let asked = Instant::from_micros(shared.asked_at.load(Ordering::Acquire));
-        let now = clock::now();
-        let due = leases.values_mut().filter_map(|lease| lease.is_due(asked, now).then_some(&*lease));
-        let result = renewer.renew(now, due.flat_map(|lease| &lease.renewals));
-        drop(leases);
-        if let Err(error) = result {
-            // The kernel was short of memory. There is another try in each lease, and what it lets go of is noticed.
-            debug!("leases could not be renewed: {error}");
-        }
     }
 }
 
@@ -198,13 +156,13 @@ mod tests {
     #[test]
     fn only_what_the_loop_has_just_asked_for_is_renewed() {
         let ms = |ms| Instant::default() + Duration::from_millis(ms);
-        let mut lease = Lease { renewals: Vec::new(), quarter: QUARTER.times(2), renewed: ms(1000) };
+        let mut lease = Lease { renewals: Vec::new(), seconds: 2, renewed: ms(1000) };
         assert!(!lease.is_due(ms(1250), ms(1251)), "not its turn");
         assert!(!lease.is_due(ms(1500), ms(1626)), "the process stood still");
         assert!(lease.is_due(ms(1500), ms(1625)));
         assert!(!lease.is_due(ms(1755), ms(1756)), "not its turn");
         assert!(lease.is_due(ms(2010), ms(2011)));
-        lease.quarter = QUARTER;
+        lease.seconds = 1;
         assert!(lease.is_due(ms(2260), ms(2260)));
     }
 }

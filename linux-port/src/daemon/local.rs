@@ -5,18 +5,17 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use log::warn;
 use steadfast_core::agent::RouterId;
 use steadfast_core::time::Instant;
 use steadfast_core::types::{Family, MacAddr};
 
+use super::addresses::{Addresses, Owned, Step};
 use super::interfaces::Interfaces;
-use super::lease::{self, Leases};
+use super::lease::{self, Lease};
 use super::links::Links;
-use super::routing::Held;
-use crate::netlink::{AddressChanger, AddressSpec, Change};
+use super::routing::{Held, Tag};
+use crate::netlink::AddressSpec;
 use crate::plan::{PlannedAddress, PlannedRouter};
-use crate::vmac::Vmac;
 
 /// One Virtual Router.
 #[derive(Debug)]
@@ -90,16 +89,15 @@ impl Local {
         self.links.own.as_ref().filter(|_| !from_base).map(|_| virtual_mac(&self.plan))
     }
 
-    /// Begins to put exactly the planned addresses on. An address that is there and not ours, the owner's own,
-    /// stays what it is.
-    pub(super) fn acquire<T>(
+    /// Has exactly the planned addresses put on. An address that is there and not ours, the owner's own, stays what it
+    /// is.
+    pub(super) fn acquire(
         &mut self,
         now: Instant,
         interfaces: &Interfaces,
         holders: &mut Holders,
-        leases: &mut Leases,
-        changer: &mut AddressChanger<T>,
-        tag: T,
+        addresses: &mut Addresses,
+        tag: Tag,
     ) -> Result<(), NoInterface> {
         let mut wanted = Vec::new();
         for planned in self.plan.all_addresses() {
@@ -120,47 +118,52 @@ impl Local {
         for spec in &self.put {
             holders.enter(self.id, spec);
         }
-        let kept = self.kept_until_removed(now, leases, &gone);
-        leases.forget(self.id.index());
-        let prepared = self.links.iter().try_for_each(Vmac::prepare);
-        let removed = kept.iter().map(Change::Add).chain(gone.iter().map(Change::Remove));
-        changer.submit(tag, removed.chain(self.put.iter().map(Change::Add)));
-        leases.hold(now, self.id.index(), &self.plan.settings, &self.put);
-        // The kernel has carried the changes out by now.
-        if let Err(error) = prepared.and(self.links.iter().try_for_each(Vmac::unmute)) {
-            warn!("{}: the virtual MAC address stays silent: {error}", self.name);
-        }
+        let mut changes = self.removals(now, addresses, gone);
+        changes.extend(self.put.iter().cloned().map(Owned::Add));
+        let mut steps = vec![Step::Forget(self.id.index())];
+        steps.extend(self.links.iter().cloned().map(Step::Prepare));
+        steps.push(Step::Change(changes));
+        steps.extend(self.lease(now));
+        steps.extend(self.links.iter().cloned().map(Step::Unmute));
+        addresses.carry_out(&self.name, Some(tag), steps);
         Ok(())
     }
 
-    /// Begins to take all of our addresses off, and before them these routes and rules.
-    pub(super) fn release<T>(
+    /// Has all of our addresses taken off, and before them these routes and rules.
+    pub(super) fn release(
         &mut self,
         now: Instant,
         holders: &mut Holders,
-        leases: &mut Leases,
-        changer: &mut AddressChanger<T>,
+        addresses: &mut Addresses,
         routing: &[Held],
-        tag: T,
+        tag: Tag,
     ) {
-        self.put.retain(|spec| holders.leave(self.id, spec));
-        let kept = self.kept_until_removed(now, leases, &self.put);
-        leases.forget(self.id.index());
-        for link in self.links.iter() {
-            if let Err(error) = link.mute() {
-                warn!("{}: the virtual MAC address is not silent: {error}", self.name);
-            }
-        }
-        let addresses = kept.iter().map(Change::Add).chain(self.put.iter().map(Change::Remove));
-        changer.submit(tag, routing.iter().map(|held| Change::Take(&held.entry)).chain(addresses));
-        self.put.clear();
+        let mut gone = std::mem::take(&mut self.put);
+        gone.retain(|spec| holders.leave(self.id, spec));
         self.found.clear();
+        let mut changes: Vec<_> = routing.iter().map(|held| Owned::Take(held.entry.clone())).collect();
+        changes.append(&mut self.removals(now, addresses, gone));
+        let mut steps = vec![Step::Forget(self.id.index())];
+        steps.extend(self.links.iter().cloned().map(Step::Mute));
+        steps.push(Step::Change(changes));
+        addresses.carry_out(&self.name, Some(tag), steps);
+    }
+
+    /// The lease of what is put on now.
+    fn lease(&self, now: Instant) -> Option<Step> {
+        Lease::new(now, &self.plan.settings, &self.put).map(|lease| Step::Hold(self.id.index(), lease))
+    }
+
+    /// What takes addresses off.
+    fn removals(&self, now: Instant, addresses: &Addresses, gone: Vec<AddressSpec>) -> Vec<Owned> {
+        let kept = self.kept_until_removed(now, addresses, &gone);
+        kept.into_iter().map(Owned::Add).chain(gone.into_iter().map(Owned::Remove)).collect()
     }
 
     /// Those of `gone` that are kept for ever for the moment before they are removed: with an IPv6 address that has a
     /// lifetime the kernel does not remove the route to its prefix. What may have run out is not put on again for that.
-    fn kept_until_removed(&self, now: Instant, leases: &Leases, gone: &[AddressSpec]) -> Vec<AddressSpec> {
-        if leases.is_over(now, self.id.index()) {
+    fn kept_until_removed(&self, now: Instant, addresses: &Addresses, gone: &[AddressSpec]) -> Vec<AddressSpec> {
+        if addresses.is_over(now, self.id.index()) {
             return Vec::new();
         }
         // A muted virtual MAC interface has neither addresses nor routes of IPv6.
@@ -174,14 +177,16 @@ impl Local {
         &mut self,
         now: Instant,
         holders: &mut Holders,
-        leases: &mut Leases,
+        addresses: &mut Addresses,
         interface: u32,
         address: IpAddr,
     ) {
         for spec in self.put.extract_if(.., |spec| (spec.interface, spec.ip) == (interface, address)) {
             holders.leave(self.id, &spec);
         }
-        leases.hold(now, self.id.index(), &self.plan.settings, &self.put);
+        let mut steps = vec![Step::Forget(self.id.index())];
+        steps.extend(self.lease(now));
+        addresses.carry_out(&self.name, None, steps);
     }
 
     /// Whether somebody else put an address on before us: only the owner of the addresses has such.

@@ -13,11 +13,11 @@ use steadfast_core::types::{Family, MacAddr, Priority};
 use steadfast_core::wire::advertisement::Form;
 use steadfast_core::wire::{Envelope, Full, arp, ip, ndisc};
 
+use super::addresses::{Addresses, Step};
 use super::balancing::Balancing;
 use super::guards::Guards;
 use super::interfaces::Interfaces;
 use super::journal::{At, Journal};
-use super::lease::Leases;
 use super::local::{Holders, Local, Place};
 use super::measures::Measures;
 use super::notify::Notices;
@@ -25,7 +25,6 @@ use super::pacing::Pacing;
 use super::record::Record;
 use super::routing::{Routings, Tag};
 use crate::metrics::measured::Passage;
-use crate::netlink::AddressChanger;
 use crate::plan::PlannedRouter;
 use crate::plan::pacing::PacedGroup;
 use crate::radv::{Advertiser, Service};
@@ -39,10 +38,9 @@ pub(super) struct LinuxPort {
     pub(super) interfaces: Interfaces,
     /// By [`RouterId::index`].
     pub(super) locals: Vec<Option<Local>>,
-    pub(super) changer: AddressChanger<Tag>,
+    pub(super) addresses: Addresses,
     pub(super) holders: Holders,
     pub(super) routings: Routings,
-    pub(super) leases: Leases,
     pub(super) record: Record,
     pub(super) journal: Journal,
     pub(super) guards: Guards,
@@ -72,10 +70,9 @@ impl LinuxPort {
         Ok(Self {
             interfaces: Interfaces::default(),
             locals: Vec::new(),
-            changer: AddressChanger::open()?,
+            addresses: Addresses::start()?,
             holders: Holders::default(),
             routings: Routings::default(),
-            leases: Leases::start()?,
             record: Record::default(),
             journal: Journal::default(),
             guards: Guards::default(),
@@ -170,9 +167,9 @@ impl LinuxPort {
     }
 
     /// Takes in what the kernel has answered.
-    pub(super) fn answers(&mut self) -> io::Result<()> {
-        let Self { changer, reports, locals, routings, .. } = self;
-        changer.completed(|tag, result, refused| {
+    pub(super) fn answers(&mut self) {
+        let Self { addresses, reports, locals, routings, .. } = self;
+        addresses.completed(|tag, result, refused| {
             let local = locals.get(tag.router.index()).and_then(Option::as_ref);
             let name = local.map_or("a router that is gone", |local| &local.name);
             routings.refused(name, &tag, &refused);
@@ -181,13 +178,13 @@ impl LinuxPort {
                 error!("{name}: the kernel refused a change of addresses: {error}");
             }
             reports.push((tag.router, generation, result.map_err(|_| Refused)));
-        })
+        });
     }
 
     /// Puts routes and rules on whose addresses are; whether anything was sent.
     pub(super) fn put_routes(&mut self, now: Instant) -> bool {
-        let Self { routings, locals, interfaces, changer, .. } = self;
-        routings.put(now, locals, interfaces, changer)
+        let Self { routings, locals, interfaces, addresses, .. } = self;
+        routings.put(now, locals, interfaces, addresses)
     }
 
     fn put_advertisement(
@@ -358,11 +355,11 @@ impl Port<Heap> for LinuxPort {
 
     fn acquire(&mut self, _: &Agent<Heap>, router: RouterId, generation: Generation) {
         self.flush_advertisements();
-        let Self { locals, interfaces, holders, routings, leases, changer, now, .. } = self;
+        let Self { locals, interfaces, holders, routings, addresses, now, .. } = self;
         let local = locals.get_mut(router.index()).and_then(Option::as_mut);
         let begun = local.is_some_and(|local| {
             let tag = Tag { router, generation: Some(generation), labels: Vec::new() };
-            let begun = local.acquire(*now, interfaces, holders, leases, changer, tag).is_ok();
+            let begun = local.acquire(*now, interfaces, holders, addresses, tag).is_ok();
             if begun {
                 routings.want(local);
             }
@@ -376,12 +373,12 @@ impl Port<Heap> for LinuxPort {
     fn release(&mut self, agent: &Agent<Heap>, router: RouterId, generation: Generation) {
         self.flush_advertisements();
         self.end_advertising(agent, router);
-        let Self { locals, holders, routings, leases, changer, now, .. } = self;
+        let Self { locals, holders, routings, addresses, now, .. } = self;
         if let Some(local) = locals.get_mut(router.index()).and_then(Option::as_mut) {
             let gone = routings.release(*now, router);
             let labels = gone.iter().map(|held| Arc::clone(&held.label)).collect();
             let tag = Tag { router, generation: Some(generation), labels };
-            local.release(*now, holders, leases, changer, &gone, tag);
+            local.release(*now, holders, addresses, &gone, tag);
         }
     }
 
@@ -417,7 +414,6 @@ impl Port<Heap> for LinuxPort {
     }
 
     fn retired(&mut self, router: RouterId) {
-        self.leases.forget(router.index());
         self.record.ended(router.index());
         self.guards.forget(router.index());
         if let Some(measures) = &mut self.measures {
@@ -427,6 +423,7 @@ impl Port<Heap> for LinuxPort {
         // It has been released.
         self.routings.release(self.now, router);
         if let Some(local) = self.locals.get_mut(router.index()).and_then(Option::take) {
+            self.addresses.carry_out(&local.name, None, vec![Step::Forget(router.index())]);
             self.journal.forget(router.index());
             self.notices.forget(router);
             self.supervisor.changed(self.now);

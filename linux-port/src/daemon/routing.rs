@@ -12,10 +12,11 @@ use log::{error, warn};
 use steadfast_core::agent::{Generation, RouterId};
 use steadfast_core::time::{Duration, Instant};
 
+use super::addresses::{Addresses, Owned, Step};
 use super::interfaces::Interfaces;
 use super::local::Local;
 use super::{CHANGES, Daemon, Name};
-use crate::netlink::{AddressChanger, Change, Refusal, Removal, RouteMonitor, RoutingEntry, RoutingKey};
+use crate::netlink::{Refusal, Removal, RouteMonitor, RoutingEntry, RoutingKey};
 use crate::plan::PlannedRouter;
 use crate::plan::routing::PlannedRoute;
 
@@ -163,7 +164,7 @@ impl Routings {
         now: Instant,
         locals: &[Option<Local>],
         interfaces: &Interfaces,
-        changer: &mut AddressChanger<Tag>,
+        addresses: &mut Addresses,
     ) -> bool {
         if self.list.is_empty() {
             return false;
@@ -180,7 +181,7 @@ impl Routings {
             && let Some((at, extent)) = self.pending.pop_first()
         {
             let Some(local) = locals.get(at).and_then(Option::as_ref) else { continue };
-            sent += self.put_one(now, local, interfaces, extent, changer);
+            sent += self.put_one(now, local, interfaces, extent, addresses);
         }
         sent > 0
     }
@@ -192,7 +193,7 @@ impl Routings {
         local: &Local,
         interfaces: &Interfaces,
         extent: Extent,
-        changer: &mut AddressChanger<Tag>,
+        addresses: &mut Addresses,
     ) -> usize {
         let at = local.id.index();
         let Some(held) = self.list.get_mut(&at).map(|routing| std::mem::take(&mut routing.held)) else { return 0 };
@@ -216,9 +217,10 @@ impl Routings {
         let count = gone.len() + new.len();
         if count > 0 {
             let labels = gone.iter().chain(&new).map(|one| Arc::clone(&one.label)).collect();
-            let changes = gone.iter().map(|one| Change::Take(&one.entry));
-            let changes = changes.chain(new.iter().map(|one| Change::Put(&one.entry)));
-            changer.submit(Tag { router: local.id, generation: None, labels }, changes);
+            let changes = gone.into_iter().map(|one| Owned::Take(one.entry));
+            let changes = changes.chain(new.into_iter().map(|one| Owned::Put(one.entry))).collect();
+            let tag = Tag { router: local.id, generation: None, labels };
+            addresses.carry_out(&local.name, Some(tag), vec![Step::Change(changes)]);
         }
         count
     }
@@ -238,7 +240,7 @@ impl Routings {
     }
 
     /// Has what a predecessor may have left of a new router's taken off, unless another of our routers holds it.
-    pub(super) fn clear_leftovers(&self, local: &Local, interfaces: &Interfaces, changer: &mut AddressChanger<Tag>) {
+    pub(super) fn clear_leftovers(&self, local: &Local, interfaces: &Interfaces, addresses: &mut Addresses) {
         if local.plan.routing.is_none() {
             return;
         }
@@ -250,7 +252,8 @@ impl Routings {
             return;
         }
         let tag = Tag { router: local.id, generation: None, labels: Vec::new() };
-        changer.submit(tag, left.iter().map(|one| Change::Take(&one.entry)));
+        let changes = left.into_iter().map(|one| Owned::Take(one.entry)).collect();
+        addresses.carry_out(&local.name, Some(tag), vec![Step::Change(changes)]);
     }
 
     /// Something of this key was removed; the labels of what is ours of it.

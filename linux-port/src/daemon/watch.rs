@@ -113,11 +113,11 @@ impl Daemon {
     fn address_gone(&mut self, now: Instant, address: &Address) {
         let at = self.port.interfaces.address_gone(address);
         for router in self.port.holders.of(address.interface, address.ip).to_vec() {
-            let super::port::LinuxPort { locals, holders, leases, journal, .. } = &mut self.port;
+            let super::port::LinuxPort { locals, holders, addresses, journal, .. } = &mut self.port;
             let Some(local) = locals.get_mut(router.index()).and_then(Option::as_mut) else { continue };
-            let over = leases.is_over(now, router.index());
+            let over = addresses.is_over(now, router.index());
             if !over && local.lets_go(address.ip) {
-                local.let_go(now, holders, leases, address.interface, address.ip);
+                local.let_go(now, holders, addresses, address.interface, address.ip);
                 continue;
             }
             journal.address_lost(now, router.index(), &local.name, address.ip, over);

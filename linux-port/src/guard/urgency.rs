@@ -1,6 +1,6 @@
-//! How urgent the loop that sends Advertisements is, and the director: their scheduling, processors and names, locked
-//! memory, and the umask, as the configuration wants them. The thread that keeps all rights does it, so that nobody else
-//! needs any, and what it starts has none of it.
+//! How urgent the loop that sends Advertisements is, who changes addresses for it, and the director: their scheduling,
+//! processors and names, locked memory, and the umask, as the configuration wants them. The thread that keeps all rights
+//! does it, so that nobody else needs any, and what it starts has none of it.
 //!
 //! A real-time thread that goes wrong could take a processor for itself. The kernel tells when one has computed for longer
 //! than `vrrp_rlimit_rttime` or `checker_rlimit_rttime` without waiting; it is then as urgent as all others for a second.
@@ -41,6 +41,8 @@ static LATE: AtomicU64 = AtomicU64::new(u64::MAX);
 pub enum Who {
     /// The loop that sends Advertisements: `vrrp_*`.
     Loop,
+    /// Who changes addresses for it: `vrrp_*` too, except the name.
+    Addresses,
     /// The director: `checker_*`.
     Director,
 }
@@ -49,7 +51,7 @@ impl Who {
     /// As the keywords begin.
     const fn prefix(self) -> &'static str {
         match self {
-            Self::Loop => "vrrp",
+            Self::Loop | Self::Addresses => "vrrp",
             Self::Director => "checker",
         }
     }
@@ -222,10 +224,11 @@ impl Urgencies {
         let plan = Arc::clone(&self.plan);
         for part in &mut self.parts {
             let (urgency, name) = match part.who {
-                Who::Loop => (&plan.vrrp, &plan.process_name),
-                Who::Director => (&plan.checker, &plan.checker_name),
+                Who::Loop => (&plan.vrrp, plan.process_name.as_deref()),
+                Who::Addresses => (&plan.vrrp, None),
+                Who::Director => (&plan.checker, plan.checker_name.as_deref()),
             };
-            part.apply(urgency, name.as_deref(), self.penance);
+            part.apply(urgency, name, self.penance);
         }
         self.limit();
     }
@@ -233,7 +236,7 @@ impl Urgencies {
     /// Limits how long real-time threads may compute.
     fn limit(&mut self) {
         let all = self.parts.iter().filter(|part| part.realtime.is_some()).map(|part| match part.who {
-            Who::Loop => self.plan.vrrp.limit(),
+            Who::Loop | Who::Addresses => self.plan.vrrp.limit(),
             Who::Director => self.plan.checker.limit(),
         });
         // There is one for the whole process.

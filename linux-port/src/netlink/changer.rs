@@ -1,6 +1,6 @@
-//! Changes of addresses, routes and rules for the loop: all that a transition needs goes to the kernel in one train of messages,
-//! and the answers are picked up later. The kernel carries a train out while it is being sent, so the
-//! answer of one that was just submitted is there at the next [`AddressChanger::completed`].
+//! Changes of addresses, routes and rules: all that a transition needs goes to the kernel in one train of messages, and
+//! the answers are picked up later. The kernel carries a train out while it is being sent, which takes as long as others
+//! hold its lock for such changes.
 
 use std::collections::VecDeque;
 use std::fmt;
