@@ -329,6 +329,7 @@ fn busy() {
 /// the agent takes over a second address: the Advertisements about the first go on.
 fn kernels_lock() {
     const BUSY: usize = 2;
+    const LINKS: u32 = 2500;
     let lan = Lan::new(&["active", "peer", "busy"]);
     let spec = Spec::v3(1);
     let second = |priority| spec.instance("SECOND", 60, priority, &[&format!("{}/24", MORE[0])]);
@@ -338,8 +339,8 @@ fn kernels_lock() {
     wait_holds(&lan, PEER, &vips(&spec)[1..2]);
     let namespace = &lan.host(BUSY).namespace;
     let batch = lan.folder().join("links");
-    let links: String =
-        (0..4000).map(|number| format!("link add many{number} type dummy\nlink set many{number} group 7\n")).collect();
+    let links = (0..LINKS).map(|number| format!("link add many{number} group 7 type veth peer name more{number}\n"));
+    let links: String = links.collect();
     std::fs::write(&batch, links).expect("a file can be written");
     namespace.ip(&format!("-batch {}", batch.display()));
     let monitor = Monitor::start(&lan.host(ACTIVE).namespace);
