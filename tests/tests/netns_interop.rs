@@ -176,10 +176,12 @@ fn both_versions(vmac: bool) {
     let both = Spec { pass: true, ..new.clone() }.with("both_versions");
     let lan = Lan::new(&["old", "new", "ours"]);
     let patience = ms(both.down_ms(1) + SLACK + 3000.0);
+    // Each falls silent when it hears the other's version, so it is its first one that counts.
+    let mark = lan.capture.mark();
     let _older = Daemon::start(Engine::Keepalived, &lan, 0, &old, PEERS[0].1);
     let newer = Daemon::start(Engine::Keepalived, &lan, 1, &new, PEERS[1].1);
     for (peer, priority) in PEERS {
-        lan.capture.wait_advert(lan.capture.mark(), peer, patience, |advert| advert.priority == priority);
+        lan.capture.wait_advert(mark, peer, patience, |advert| advert.priority == priority);
     }
     // Both yield to it, and are silent as long as it is there.
     let ours = Daemon::start(Engine::Steadfast, &lan, OURS, &both, 200);

@@ -332,7 +332,9 @@ fn kernels_lock() {
     const LINKS: u32 = 2500;
     let lan = Lan::new(&["active", "peer", "busy"]);
     let spec = Spec::v3(1);
-    let second = |priority| spec.instance("SECOND", 60, priority, &[&format!("{}/24", MORE[0])]);
+    // It is taken over some 200 ms after its Active has died: in the midst of it.
+    let slow = Spec::v3(6);
+    let second = |priority| slow.instance("SECOND", 60, priority, &[&format!("{}/24", MORE[0])]);
     let _active = Daemon::start_with(Engine::Steadfast, &lan, ACTIVE, &(spec.text(200) + &second(100)));
     let mut peer = Daemon::start_with(Engine::Steadfast, &lan, PEER, &(spec.text(100) + &second(200)));
     wait_holds(&lan, ACTIVE, &vips(&spec)[..1]);
