@@ -160,11 +160,16 @@ pub fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Lo
         // A build that knows only what it acts upon cannot tell what else it is. A port that reads definitions, sequences
         // and lines for one of several machines has put something in their place, if they mean anything.
         let anywhere = word.text.starts_with(['@', '$', '~']) || word.text.starts_with("include");
-        let strange = anywhere || keywords::nearest(vocabulary, word.text).is_none();
-        if !cfg!(feature = "all-keywords") && strange {
-            log.warning(word.place, Message::NotYet { keyword: word.text });
+        let near = keywords::nearest(vocabulary, word.text).is_some();
+        // Half of a key that is on two lines, or the value of a name that none can have.
+        let secrets = matches!(vocabulary, Vocabulary::Authentication | Vocabulary::AuthHmac | Vocabulary::Ssl);
+        let elsewhere = cfg!(feature = "all-keywords") && keywords::home(word.text).is_some();
+        let hidden = secrets && !near && !elsewhere;
+        let text = if hidden { diagnostic::HIDDEN } else { value::split(word.text, b'=').0 };
+        if !cfg!(feature = "all-keywords") && (anywhere || !near) {
+            log.warning(word.place, Message::NotYet { keyword: text });
         } else {
-            log.warning(word.place, Message::UnknownKeyword { word: word.text, vocabulary });
+            log.warning(word.place, Message::UnknownKeyword { word: text, vocabulary });
         }
         return None;
     };

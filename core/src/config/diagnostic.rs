@@ -55,11 +55,8 @@ pub enum Message<'a> {
     NotUtf8,
     /// The line is longer than keepalived reads.
     LineTooLong,
-    /// A quote that does not end on its line.
-    Unterminated {
-        /// What follows the quote.
-        word: &'a str,
-    },
+    /// A quote that does not end on its line. What follows it may be half of a key.
+    Unterminated,
     /// `{` that belongs to no keyword.
     StrayOpen,
     /// `}` without `{`.
@@ -227,7 +224,7 @@ impl fmt::Display for Message<'_> {
         match *self {
             Self::NotUtf8 => f.write_str("the text is not UTF-8 from here on"),
             Self::LineTooLong => f.write_str("the line is longer than 1024 characters, which keepalived would cut"),
-            Self::Unterminated { word } => write!(f, "the quote before `{}` does not end on this line", Short(word)),
+            Self::Unterminated => f.write_str("this quote does not end on its line"),
             Self::StrayOpen => f.write_str("this `{` belongs to no keyword; its block is skipped"),
             Self::StrayClose => f.write_str("this `}` has no `{`"),
             Self::Unclosed { keyword } => write!(f, "the block of `{}` has no `}}`", Short(keyword)),
@@ -255,17 +252,17 @@ impl fmt::Display for Message<'_> {
             Self::Ignored { keyword, why } => write!(f, "`{}` is not needed: {why}", Short(keyword)),
             Self::NoEffect { keyword, because } => write!(f, "`{}` has no effect: {because}", Short(keyword)),
             Self::Extra { keyword, word } => {
-                write!(f, "`{}` has no effect: `{}` takes no more words", Short(word), Short(keyword))
+                write!(f, "`{}` has no effect: `{}` takes no more words", value_of(keyword, word), Short(keyword))
             }
             Self::UnknownOption { word } => {
                 write!(f, "`{}` is no option of an address; it has no effect", Short(word))
             }
             Self::MissingValue { keyword, expected } => write!(f, "`{}` wants {expected}", Short(keyword)),
             Self::WrongValue { keyword, value, expected } => {
-                write!(f, "`{}` wants {expected}, not `{}`", Short(keyword), Short(value))
+                write!(f, "`{}` wants {expected}, not `{}`", Short(keyword), value_of(keyword, value))
             }
             Self::Substituted { keyword, value, expected, used } => {
-                write!(f, "`{}` wants {expected}, not `{}`; {used}", Short(keyword), Short(value))
+                write!(f, "`{}` wants {expected}, not `{}`; {used}", Short(keyword), value_of(keyword, value))
             }
             Self::MissingKeyword { keyword, expected } => write!(f, "`{keyword}` is missing: it wants {expected}"),
             Self::DuplicateName { name } => write!(f, "there is a `{}` already; this one is left out", Short(name)),
@@ -295,6 +292,16 @@ impl fmt::Display for Message<'_> {
             Self::Text(text) => f.write_str(text),
         }
     }
+}
+
+/// What stands for a word that may be a key or a password: neither is shown anywhere.
+pub(super) const HIDDEN: &str = "***";
+
+/// A word behind a keyword, if it may be shown.
+fn value_of<'a>(keyword: &str, value: &'a str) -> Short<'a> {
+    let is_secret = keyword.starts_with("auth")
+        || cfg!(feature = "all-keywords") && matches!(keyword, "key" | "active_key" | "password");
+    Short(if is_secret { HIDDEN } else { value })
 }
 
 /// A word of the file, cut to a length that a line of a log can bear, without control characters.
@@ -327,10 +334,28 @@ mod tests {
     #[test]
     fn words_of_the_file_are_shown_short_and_harmless() {
         let word = "\x1b[31m".to_string() + &"x".repeat(100);
-        let shown = Message::Unterminated { word: &word }.to_string();
-        assert!(shown.starts_with("the quote before `\u{fffd}[31mxxx"), "{shown}");
+        let shown = Message::DuplicateName { name: &word }.to_string();
+        assert!(shown.starts_with("there is a `\u{fffd}[31mxxx"), "{shown}");
         assert!(shown.contains("x...`"), "{shown}");
         assert_eq!(Used::Word("eth0\x1b[31m\0").to_string(), "`eth0\u{fffd}[31m\u{fffd}` is used");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        let (word, expected) = ("hunter2", "PASS");
+        let more: &[&str] = if cfg!(feature = "all-keywords") { &["key", "password"] } else { &[] };
+        for keyword in ["auth_pass", "auth_type"].iter().chain(more).copied() {
+            let value = word;
+            for message in [
+                Message::Extra { keyword, word },
+                Message::WrongValue { keyword, value, expected },
+                Message::Substituted { keyword, value, expected, used: Used::Nothing },
+            ] {
+                let shown = message.to_string();
+                assert!(!shown.contains(word) && shown.contains("`***`"), "{shown}");
+            }
+        }
+        assert!(Message::Extra { keyword: "priority", word }.to_string().contains(word));
     }
 
     #[test]

@@ -49,8 +49,8 @@ pub enum Quoting {
 pub enum Kind<'a> {
     /// A word; of a plain one, the text between its quotes.
     Word(&'a str),
-    /// A quote that does not end on its line, and what follows it there.
-    Unterminated(&'a str),
+    /// A quote that does not end on its line.
+    Unterminated,
     /// `{`
     Open,
     /// `}`
@@ -277,7 +277,7 @@ impl<'a> Lexer<'a> {
         let start = self.offset;
         loop {
             match self.peek() {
-                None | Some(b'\n') => return Kind::Unterminated(self.since(start).trim_ascii_end()),
+                None | Some(b'\n') => return Kind::Unterminated,
                 Some(b'"') => {
                     let word = self.since(start);
                     self.bump();
@@ -323,7 +323,7 @@ impl<'a> Lexer<'a> {
             self.bump();
         }
         let text = self.since(start);
-        if quote.is_some() { Kind::Unterminated(text.trim_ascii_end()) } else { Kind::Word(text) }
+        if quote.is_some() { Kind::Unterminated } else { Kind::Word(text) }
     }
 
     /// Whether the brace `byte` in the middle of a word ends that word: one that closes the word, but not
@@ -482,10 +482,7 @@ mod tests {
         use Kind::Word;
         assert_eq!(kinds("'a b'", Quoting::Plain), [Word("'a"), Word("b'")]);
         assert_eq!(kinds(r#"ab"c{d"e a\sb"#, Quoting::Plain), [Word("ab"), Word("c{d"), Word("e"), Word(r"a\sb")]);
-        assert_eq!(
-            kinds("a \"b c \nd", Quoting::Plain),
-            [Word("a"), Kind::Unterminated("b c"), Kind::EndOfLine, Word("d")]
-        );
+        assert_eq!(kinds("a \"b c \nd", Quoting::Plain), [Word("a"), Kind::Unterminated, Kind::EndOfLine, Word("d")]);
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl<'a> Block<'a> {
                     error(Message::StrayOpen);
                     self.lexer = skip(self.lexer).0;
                 }
-                Kind::Unterminated(word) => error(Message::Unterminated { word }),
+                Kind::Unterminated => error(Message::Unterminated),
                 Kind::Word(text) if !self.file && keywords::begins_file_block(text) => {
                     self.lexer = before;
                     return None;
@@ -135,8 +135,8 @@ impl<'a> Block<'a> {
             }
             match token.kind {
                 Kind::Word(_) => {}
-                Kind::Unterminated(word) => {
-                    let message = Message::Unterminated { word };
+                Kind::Unterminated => {
+                    let message = Message::Unterminated;
                     report(Diagnostic { place: token.place, severity: Severity::Error, message });
                 }
                 Kind::Open => return self.with_body(keyword, words, report),
@@ -220,7 +220,7 @@ fn skip(mut lexer: Lexer<'_>) -> (Lexer<'_>, bool) {
                     quoting = Some(keywords::quoting(word));
                 }
             }
-            Kind::Unterminated(_) => {}
+            Kind::Unterminated => {}
             Kind::EndOfLine => quoting = None,
             Kind::Open => {
                 quoting = None;

@@ -139,7 +139,7 @@ pub fn flag<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> bool {
 
 /// The text before and after the first `separator`, an ASCII character. Unlike `split_once` it has no
 /// panic inside that the linker would have to keep.
-fn split(text: &str, separator: u8) -> (&str, Option<&str>) {
+pub(super) fn split(text: &str, separator: u8) -> (&str, Option<&str>) {
     let mut position = 0_usize;
     for byte in text.bytes() {
         let after = position.saturating_add(1);

@@ -2,6 +2,7 @@
 //! parsing with every check that needs nothing but the packet, and emitting. Checks that need to know the
 //! Virtual Router (authentication, interval of version 2, address list) are made in [`crate::agent`].
 
+use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::slice;
 
@@ -48,8 +49,9 @@ pub enum Fit {
     Both,
 }
 
-/// What version 2 authenticates with (RFC 3768 section 5.3.6). Version 3 has none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What version 2 authenticates with (RFC 3768 section 5.3.6). Version 3 has none. A password is nowhere shown, not even
+/// by `Debug`.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub enum Authentication {
     /// Type 0.
     #[default]
@@ -60,6 +62,17 @@ pub enum Authentication {
     /// it, see [`crate::auth`].
     #[cfg(feature = "authentication")]
     Header([u8; 8]),
+}
+
+impl fmt::Debug for Authentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Simple(_) => "Simple(..)",
+            #[cfg(feature = "authentication")]
+            Self::Header(_) => "Header(..)",
+        })
+    }
 }
 
 impl Authentication {

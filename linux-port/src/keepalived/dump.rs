@@ -225,6 +225,32 @@ mod tests {
     }
 
     #[test]
+    fn a_dump_shows_no_secret() {
+        let text = "vrrp_instance gw {\ninterface lan0\nvirtual_router_id 51\nvirtual_ipaddress {\n192.0.2.1/24\n}\n";
+        let (password, key) = ("hunter22", "correct-horse-battery-staple-0123");
+        for lines in [
+            format!("authentication {{\nauth_type PASS\nauth_pass {password}\n}}\n"),
+            format!("authentication {{\nauth_type AH\nauth_pass {password}\n}}\n"),
+            format!("auth_hmac {{\nkey 1 {key}\nactive_key 1\n}}\n"),
+        ] {
+            let text = format!("{text}{lines}}}\n");
+            let plan = crate::plan::parse(text.as_bytes(), &mut Findings::new(Path::new("f"))).unwrap();
+            let routers = [DumpedRouter { plan: Arc::clone(&plan.routers[0]), ..example() }];
+            let shown = [
+                text::data(&routers),
+                text::stats(&routers),
+                json::document(&routers, &plan.tracking),
+                format!("{plan:?}"),
+            ];
+            // Nor as the numbers of its letters.
+            let bytes = format!("{:?}", &password.as_bytes()[..4]).replace(']', "");
+            for secret in [password, "horse", &bytes] {
+                assert!(shown.iter().all(|shown| !shown.contains(secret)), "{secret}: {shown:#?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_dump_takes_the_place_of_what_was_there_and_follows_no_link() {
         let folder: PathBuf = std::env::temp_dir().join(format!("steadfast-dump-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();

@@ -2,15 +2,17 @@
 //! all, at 1,000 a second, change nothing, delay nothing and are counted by name; keys are rotated without an election; a
 //! reload lets nobody play again what was heard before it.
 
+use std::fs;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use steadfast_tests::lab::Lan;
 use steadfast_tests::lab::clock::{ms, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
 use steadfast_tests::lab::frames::{Frame, advert};
 use steadfast_tests::lab::hostile::Forge;
 use steadfast_tests::lab::inject::inject;
 use steadfast_tests::lab::spec::Spec;
+use steadfast_tests::lab::{Lan, steadfast_binary};
 
 use super::{ATTACKER, HIGH, LOW, PRIORITIES, Scene};
 
@@ -146,4 +148,89 @@ pub(crate) fn permissive(wait: Duration) {
     low.reload(&authenticated(&plain, 1, "mode enforce").text(PRIORITIES[LOW]));
     low.wait_state("active", PATIENCE);
     assert!(low.counter("steadfast-hmac-missing") > 0, "{:?}", low.counters());
+}
+
+/// Of keys and passwords nothing is seen: not in what is said about a file, right or wrong, not in a log, not in what the
+/// agent shows of itself or writes down.
+pub(crate) fn secrets(wait: Duration) {
+    let lan = Lan::new(&["low", "high", "attacker"]);
+    let (key, digits, password) = ("correct-horse-battery-staple-0123", "5ec4e75ec4e7".repeat(6), "hunter22");
+    let hmac = Spec::v3(10).with(&format!(
+        "auth_hmac {{\n    key 1 {key}\n    key 2 hex:{digits}\n    active_key 1\n    anti_replay monotonic\n}}"
+    ));
+    let pass = format!("authentication {{\n    auth_type PASS\n    auth_pass {password}\n}}");
+    let second = Spec::v2().with(&pass).instance("PASS", 61, 200, &["10.9.0.101/24"]);
+    let ah = Spec::v2().with(&pass.replace("PASS", "AH")).instance("AH", 62, 200, &["10.9.0.102/24"]);
+    let tls = format!("SSL {{\n    password {password}\n}}\n");
+    let good = format!("{}{second}{ah}{tls}", hmac.text(200));
+    let command = |daemon: &Daemon, words: &[&str]| {
+        let mut command = Command::new(steadfast_binary());
+        let output = command.args(words).arg("--control").arg(daemon.control()).output().expect("it runs");
+        format!("{words:?}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    // What people do to such lines.
+    let mut texts = vec![good.clone()];
+    for (from, to) in [
+        (format!("key 1 {key}"), format!("key 1 \"{key}")),
+        (format!("key 1 {key}"), format!("key 1\n{key}")),
+        (format!("key 1 {key}"), format!("{key} 1")),
+        (format!("key 1 {key}"), format!("key {key} {key}")),
+        (format!("key 1 {key}"), format!("key 1 {key} {key}")),
+        (format!("key 1 {key}"), format!("key 1 {key} {{\n{key}\n}}")),
+        (format!("key 1 {key}"), format!("active_key {key}\nkey 1 {key}")),
+        (format!("key 1 {key}"), format!("kee 1 {key}")),
+        (format!("key 2 hex:{digits}"), format!("key 2\nhex:{digits}")),
+        (format!("key 2 hex:{digits}"), format!("key 2 hex:{digits}x")),
+        (format!("auth_pass {password}"), format!("auth_pass \"{password}")),
+        (format!("auth_pass {password}"), format!("auth_pass x {password}")),
+        (format!("auth_pass {password}"), format!("auth_pass \"x\n{password}\"")),
+        (format!("auth_pass {password}"), format!("auth_type {password}")),
+        (format!("auth_pass {password}"), format!("auth_type PASS {password}")),
+        (format!("auth_pass {password}"), format!("auth_pass x{password}x{password}")),
+        (format!("auth_pass {password}"), password.to_owned()),
+        (format!("auth_pass {password}"), format!("auth_passwort {password}")),
+        (format!("    password {password}"), format!("    password x {password}")),
+        (format!("    password {password}"), format!("    password \"{password}")),
+        (format!("    password {password}"), format!("    {password}")),
+        ("global_defs".to_owned(), format!("$KEY={password}\n$K-Y={password}\n$K Y={password}\nglobal_defs")),
+    ] {
+        assert!(good.contains(&from), "no `{from}` in {good}");
+        texts.push(good.replace(&from, &to));
+    }
+    let mut shown = String::new();
+    let file = lan.folder().join("checked.conf");
+    for text in &texts {
+        fs::write(&file, text).expect("a file can be written");
+        for words in [vec!["check"], vec!["check", "--json"]] {
+            let output = Command::new(steadfast_binary()).args(words).arg(&file).output().expect("it runs");
+            shown += &String::from_utf8_lossy(&output.stdout);
+            shown += &String::from_utf8_lossy(&output.stderr);
+        }
+    }
+    assert!(shown.lines().count() > texts.len(), "{shown}");
+    let high = Daemon::start_with(Engine::Steadfast, &lan, HIGH, &good);
+    high.wait_state("active", PATIENCE);
+    // One that has another password, and another key.
+    let other = good.replace(key, &key.replace("horse", "mouse")).replace(password, "hunter33");
+    let low = Daemon::start_with(Engine::Steadfast, &lan, LOW, &other);
+    wait_for("a refusal", PATIENCE, || (low.counter("steadfast-hmac-mismatches") > 0).then_some(()));
+    for text in &texts {
+        high.reload(text);
+        std::thread::sleep(wait / 20);
+    }
+    high.reload_and_wait(&good, PATIENCE);
+    for daemon in [&high, &low] {
+        for words in [&["status"][..], &["status", "--json"], &["counters"], &["explain", "VI"], &["explain", "AH"]] {
+            shown += &command(daemon, words);
+        }
+        shown += &daemon.process.log();
+        let folder = daemon.control().parent().expect("a folder");
+        for entry in fs::read_dir(folder).expect("it can be read").flatten() {
+            shown += &String::from_utf8_lossy(&fs::read(entry.path()).unwrap_or_default());
+        }
+    }
+    for secret in [&key[..8], "battery", "mouse-", &digits[..12], "hunter"] {
+        let lines: Vec<_> = shown.lines().filter(|line| line.contains(secret)).collect();
+        assert!(lines.is_empty(), "{secret}: {lines:#?}");
+    }
 }
