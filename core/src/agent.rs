@@ -443,13 +443,13 @@ impl<S: Storage> Agent<S> {
         Ok(self.routers.id(index))
     }
 
-    /// Gives a Virtual Router new settings and addresses. Its interface, family, VRID, version and use of
-    /// the virtual MAC are what it is and cannot change.
+    /// Gives a Virtual Router new settings and addresses. Its interface, family, VRID and use of the virtual MAC are what
+    /// it is and cannot change. With another version it stays what it is: a peer that speaks both follows it.
     pub fn reconfigure(&mut self, now: Instant, id: RouterId, config: &RouterConfig<'_>) -> Result<(), AddError> {
         let index = self.routers.index(id).ok_or(AddError::Identity)?;
         let router = self.routers.get(index).ok_or(AddError::Identity)?;
         let (old, new) = (router.settings, config.settings);
-        let identity = |s: &Settings| (s.family, s.vrid, s.version, s.virtual_mac);
+        let identity = |s: &Settings| (s.family, s.vrid, s.virtual_mac);
         if router.interface != config.interface || identity(&old) != identity(&new) || router.is_retiring() {
             return Err(AddError::Identity);
         }

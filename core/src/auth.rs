@@ -103,12 +103,19 @@ pub struct Authenticator<P> {
 impl<P: DerefMut<Target = [PeerMark]>> Authenticator<P> {
     /// For the Virtual Router of these settings.
     pub fn new(settings: &Settings, policy: Policy, peers: P) -> Self {
-        let identity = Identity { family: settings.family, version: settings.version, vrid: settings.vrid };
-        Self { identity, policy, sent: None, marks: Marks::new(peers), counters: AuthCounters::default() }
+        Self {
+            identity: identity(settings),
+            policy,
+            sent: None,
+            marks: Marks::new(peers),
+            counters: AuthCounters::default(),
+        }
     }
 
-    /// Demands something else from now on. What was heard is not forgotten: a reload lets nobody play it again.
-    pub fn reconfigure(&mut self, policy: Policy, peers: P) {
+    /// Demands something else from now on, perhaps of another version. What was heard is not forgotten: a reload lets
+    /// nobody play it again.
+    pub fn reconfigure(&mut self, settings: &Settings, policy: Policy, peers: P) {
+        self.identity = identity(settings);
         self.policy = policy;
         self.marks.set_peers(peers);
     }
@@ -234,6 +241,12 @@ impl<P: DerefMut<Target = [PeerMark]>> Authenticator<P> {
     pub fn mark(&mut self, source: IpAddr, sequence: Sequence) {
         self.marks.set(source, sequence);
     }
+}
+
+/// What a Virtual Router with these settings is on the wire.
+const fn identity(settings: &Settings) -> Identity {
+    let Settings { family, version, vrid, .. } = *settings;
+    Identity { family, version, vrid }
 }
 
 /// The message with a checksum as if it had no trailer. One whose checksum is wrong is left as it is: the agent says so.

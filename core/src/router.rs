@@ -163,6 +163,9 @@ pub(crate) struct Router {
     /// When an Advertisement last passed every check, and its priority.
     pub(crate) heard: Option<Instant>,
     pub(crate) heard_priority: Option<Priority>,
+    /// The version of the last one that counted.
+    #[cfg(feature = "both-versions")]
+    heard_version: Version,
     /// What trackers add to the priority at the moment.
     pub(crate) weights: i16,
     /// Its place in its sync group, if it has one.
@@ -198,6 +201,8 @@ impl Router {
             speak: Speak::Nothing,
             heard: None,
             heard_priority: None,
+            #[cfg(feature = "both-versions")]
+            heard_version: settings.version,
             weights: 0,
             membership: None,
             form: settings.first_form(),
@@ -577,8 +582,13 @@ impl Router {
     /// New settings for the same Virtual Router; timers move only as far as the settings demand.
     pub(crate) fn reconfigure(&mut self, now: Instant, settings: Settings) -> Option<EventKind> {
         let skew = self.skew();
-        if settings.checksum != self.settings.checksum {
+        if (settings.version, settings.checksum) != (self.settings.version, self.settings.checksum) {
             self.form = settings.first_form();
+            match &mut self.machine {
+                Machine::Initialize { .. } => {}
+                Machine::Backup(backup) => backup.newer = Newer::default(),
+                Machine::Active(active) => active.both_forms = false,
+            }
         }
         let old = core::mem::replace(&mut self.settings, settings);
         let was_owner = old.priority.is_owner();

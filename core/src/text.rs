@@ -16,7 +16,7 @@ use crate::time::Duration;
 
 pub use counters::{CounterLine, MovedCounters};
 pub use explain::{Explanation, ExplanationLine, Tracked};
-pub use table::{Cell, InterfaceRow, Line, RouterRow, widen};
+pub use table::{Cell, InterfaceRow, Line, RouterRow, versions, widen};
 
 /// An address as std shows it (RFC 5952), without the panics inside std's own display that a linker would have to
 /// keep.

@@ -120,7 +120,7 @@ fn put<S: Storage, const I: usize>(
         None => node.add(now, &config).map_err(|_| None),
         Some(router) => match node.reconfigure(now, router, &config, hardware) {
             Ok(()) => Ok(router),
-            // Another version, or it is on its way out.
+            // It is on its way out.
             Err(AddError::Identity) => Err(Some(router)),
             Err(_) => Err(None),
         },

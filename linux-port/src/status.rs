@@ -78,6 +78,12 @@ pub struct RouterStatus {
     pub family: Family,
     /// The protocol version that it speaks, 2 or 3.
     pub version: u8,
+    /// All of them, if it speaks both (`both_versions`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub versions: Vec<u8>,
+    /// Of one that speaks both: the version of the last Advertisement that counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_version: Option<u8>,
     /// Where its election stands.
     pub state: State,
     /// The configured priority, 1 to 255.
@@ -299,6 +305,8 @@ pub(crate) mod tests {
             vrid: 51,
             family: Family::Ipv4,
             version: 3,
+            versions: Vec::new(),
+            heard_version: None,
             state: State::Backup,
             priority: 100,
             effective_priority: 90,
@@ -356,6 +364,16 @@ pub(crate) mod tests {
         let text = serde_json::to_string(&document).unwrap();
         assert!(text.contains(r#""sync_group":"both","kept_out":"source-address","last_transition""#), "{text}");
         assert!(text.contains(r#""groups":[{"name":"both","state":null,"members":["gw"]}]"#), "{text}");
+        assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), document);
+    }
+
+    #[test]
+    fn the_versions_of_one_that_speaks_both_are_in_the_document() {
+        let mut document = example();
+        document.routers[0].versions = vec![3, 2];
+        document.routers[0].heard_version = Some(2);
+        let text = serde_json::to_string(&document).unwrap();
+        assert!(text.contains(r#""version":3,"versions":[3,2],"heard_version":2,"state""#), "{text}");
         assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), document);
     }
 

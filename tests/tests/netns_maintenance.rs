@@ -1,6 +1,7 @@
 //! Maintenance on real interfaces: `steadfast drain` hands over without a lost probe and stays out, whatever happens, until
 //! `steadfast resume`; and what an instance asks of the loop itself: to listen after a pause, to ignore others as the owner,
-//! to heed an interface only after a while, and to stay out without its source address or a peer.
+//! to heed an interface only after a while, and to stay out without its source address or a peer. A pair goes from version
+//! 2 to version 3 by reloads.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ use steadfast_tests::lab::clock::{Stamp, ms, wait_for};
 use steadfast_tests::lab::engine::{Daemon, Engine};
 use steadfast_tests::lab::hostile::Forge;
 use steadfast_tests::lab::inject::inject;
+use steadfast_tests::lab::monitor::Monitor;
 use steadfast_tests::lab::probe::Prober;
 use steadfast_tests::lab::spec::Spec;
 use steadfast_tests::lab::{Lan, frames, namespace, steadfast_binary};
@@ -38,7 +40,8 @@ fn main() {
             Ok(())
         }));
     }
-    let tests: [(&str, fn()); 9] = [
+    let tests: [(&str, fn()); 10] = [
+        ("a-pair-goes-from-version-2-to-3-and-nothing-moves", upgraded),
         ("who-does-not-preempt-is-resumed-as-backup", resumed_as_backup),
         ("a-sync-group-drains-with-its-member", group_drains),
         ("all-are-drained-also-those-to-come", all_drained),
@@ -416,4 +419,33 @@ fn stays_out() {
     assert_eq!(spoken, 0, "not even to the group");
     daemon.reload_and_wait(&text.replace("unicast_peer {\n    }", "unicast_peer {\n        10.9.0.2\n    }"), PATIENCE);
     wait_for("the other instance", PATIENCE, || (daemon.status()?["routers"][1]["state"] == "active").then_some(()));
+}
+
+/// One machine after the other speaks both versions, then only the new one (RFC 9568 section 8.4.2): no election, no
+/// address that moves, no probe that is lost.
+fn upgraded() {
+    let [old, new] = [Spec::v2(), Spec::v3(100)];
+    let both = new.clone().with("both_versions");
+    let lan = Lan::new(&["high", "low", "client"]);
+    let high = Daemon::start(Engine::Steadfast, &lan, HIGH, &old, 200);
+    high.wait_state("active", PATIENCE);
+    let low = Daemon::start(Engine::Steadfast, &lan, LOW, &old, 100);
+    low.wait_state("backup", PATIENCE);
+    let monitors = [HIGH, LOW].map(|host| Monitor::start(&lan.host(host).namespace));
+    let prober = Prober::start(&lan.host(CLIENT).namespace, old.vip(), ms(1.0));
+    let begun = prober.wait_answer(Stamp::now(), PATIENCE);
+    for (daemon, spec, priority) in [(&low, &both, 100), (&high, &both, 200), (&low, &new, 100), (&high, &new, 200)] {
+        daemon.reload_and_wait(&spec.text(priority), PATIENCE);
+        // Longer than a Backup waits.
+        std::thread::sleep(ms(old.down_ms(100) + 500.0));
+    }
+    let until = Stamp::now();
+    let probes = prober.stop();
+    assert_eq!(probes.lost(begun, until), 0, "of {}", probes.sent(begun, until));
+    for monitor in monitors {
+        assert!(monitor.changes().is_empty(), "{:?}", monitor.changes());
+    }
+    assert_eq!([&high, &low].map(|daemon| daemon.counter("master-transitions")), [1, 0]);
+    assert_eq!([&high, &low].map(Daemon::state), ["active", "backup"].map(|state| Some(state.to_owned())));
+    assert_eq!([&high, &low].map(|daemon| router(daemon)["version"].clone()), [3, 3]);
 }

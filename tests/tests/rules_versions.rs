@@ -1,7 +1,7 @@
 //! Versions 2 and 3 side by side (RFC 9568 section 8.4): a router of one version, and one that speaks both, at the core's
 //! public API.
 
-use steadfast_core::agent::State;
+use steadfast_core::agent::{RouterConfig, State};
 use steadfast_core::types::{Family, Version};
 use steadfast_core::wire::Discard;
 use steadfast_core::wire::advertisement::Authentication;
@@ -131,4 +131,56 @@ fn rfc9568_8_4_2_version_2_has_its_authentication_beside_version_3() {
     let mut bench = Bench::with(Family::V6, false, |settings| settings.both_versions = true);
     bench.become_active();
     assert_eq!(sent(&bench.pass(SECOND)).len(), 1);
+}
+
+/// Gives the router on the bench another version, as a reload does.
+fn upgrade(bench: &mut Bench, version: Version, both: bool) {
+    let mut settings = *bench.agent.view(bench.id).unwrap().settings;
+    (settings.version, settings.both_versions) = (version, both);
+    let addresses = Bench::addresses(Family::V4);
+    let config =
+        RouterConfig { interface: bench.interface, settings, addresses: &addresses, excluded: &[], peers: &[] };
+    bench.agent.reconfigure(bench.instant(), bench.id, &config).unwrap();
+}
+
+#[test]
+fn rfc9568_8_4_2_an_active_goes_from_version_to_version_without_letting_go() {
+    let mut bench = Bench::new(|settings| settings.version = Version::V2);
+    bench.become_active();
+    for (version, both, each) in [(Version::V3, true, 2), (Version::V3, false, 1), (Version::V2, false, 1)] {
+        upgrade(&mut bench, version, both);
+        let done = bench.pass(2 * SECOND);
+        // No resignation, no announcement, no Advertisement later than an interval after the last.
+        assert_eq!(done.len(), 2 * each, "{version:?}: {done:?}");
+        assert!(done.iter().all(|(_, did)| *did == Did::Sent(100, SECOND)), "{version:?}: {done:?}");
+        assert_eq!(bench.state(), State::Active);
+        bench.give(&bench.packet(99, 50)).unwrap();
+        bench.pass(6 * SECOND);
+    }
+}
+
+#[test]
+fn rfc9568_8_4_2_a_backup_goes_from_version_to_version_and_follows_its_active() {
+    let mut bench = Bench::new(|settings| settings.version = Version::V2);
+    bench.drain();
+    bench.give(&bench.packet(99, 200)).unwrap();
+    upgrade(&mut bench, Version::V3, true);
+    let heard = |bench: &Bench| bench.agent.view(bench.id).unwrap().heard_version;
+    let due = |bench: &Bench| bench.due_in().unwrap();
+    assert_eq!(due(&bench), 3 * SECOND + 156 * SECOND / 256);
+    // The Active has not been upgraded yet.
+    bench.now += SECOND;
+    let packet = old(&bench, 99, 200, 1);
+    bench.give(&packet).unwrap();
+    assert_eq!((due(&bench), heard(&bench)), (3 * SECOND + 156 * SECOND / 256, Some(Version::V2)));
+    // Now it has; what it says in version 2 as well is not what was heard.
+    bench.now += SECOND;
+    let packet = new(&bench, 99, 200, 10);
+    bench.give(&packet).unwrap();
+    let packet = old(&bench, 99, 200, 1);
+    bench.give(&packet).unwrap();
+    assert_eq!((due(&bench), heard(&bench)), (300 * MS + 156 * 100 * MS / 256, Some(Version::V3)));
+    upgrade(&mut bench, Version::V3, false);
+    assert_eq!((due(&bench), heard(&bench)), (300 * MS + 156 * 100 * MS / 256, None));
+    assert_eq!(bench.state(), State::Backup);
 }

@@ -6,7 +6,7 @@ use crate::agent::{Agent, GroupId, InterfaceId, Obstacle, Reason, RouterId, Sett
 use crate::counters::{GlobalCounters, RouterCounters};
 use crate::storage::Storage;
 use crate::time::{Duration, Instant};
-use crate::types::{Family, Interval, MacAddr, Priority, Vrid};
+use crate::types::{Family, Interval, MacAddr, Priority, Version, Vrid};
 
 /// One Virtual Router as it is now.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,8 @@ pub struct View<'a> {
     pub weights: i32,
     /// When an Advertisement last passed every check, and its priority; `None` there is 0.
     pub heard: Option<(Instant, Option<Priority>)>,
+    /// For one that speaks both versions: which it last heard, of what counts.
+    pub heard_version: Option<Version>,
     /// When it takes over, as Backup that hears nothing more.
     pub takes_over_at: Option<Instant>,
     /// Until when a lower priority is tolerated, while one is (`preempt_delay`).
@@ -166,6 +168,7 @@ impl<S: Storage> Agent<S> {
             obstacle: self.obstacle(index),
             weights: router.weights.into(),
             heard: router.heard.map(|at| (at, router.heard_priority)),
+            heard_version: router.heard_version(),
             takes_over_at,
             preempts_at,
             counters: &router.counters,

@@ -186,7 +186,7 @@ fn keys_are_rotated_one_side_after_the_other() {
     let mut receiver = router(TIME);
     let mut sender = router(TIME);
     let old = sealed(&mut sender, &BOTH, at(10), host(1));
-    sender.reconfigure(Policy { active_key: 2, ..TIME }, Vec::new());
+    sender.reconfigure(&settings(Family::V4, Version::V3), Policy { active_key: 2, ..TIME }, Vec::new());
     let new = sealed(&mut sender, &BOTH, at(11), host(1));
     assert_eq!(hear(&mut receiver, at(10), host(1), &old), Ok(()));
     assert_eq!(hear(&mut receiver, at(11), host(1), &new), Ok(()));
@@ -298,7 +298,7 @@ fn peers_are_remembered_whoever_else_speaks_and_over_a_reload() {
     for (source, packet) in &packets[..6] {
         assert_eq!(hear(&mut receiver, at(50), *source, packet), Err(Unauthentic::Replayed), "{source}");
     }
-    receiver.reconfigure(Policy { active_key: 2, ..TIME }, peers[..5].to_vec());
+    receiver.reconfigure(&settings, Policy { active_key: 2, ..TIME }, peers[..5].to_vec());
     for (source, packet) in &packets[..5] {
         assert_eq!(hear(&mut receiver, at(50), *source, packet), Err(Unauthentic::Replayed), "{source}");
     }
@@ -351,4 +351,17 @@ fn with_headers_sequences_grow_over_all_routers() {
     assert_eq!(theirs.missing(), Unauthentic::Missing);
     let AuthCounters { verified, replayed, mismatches, malformed, missing, .. } = *theirs.counters();
     assert_eq!((verified, replayed, mismatches, malformed, missing), (2, 1, 1, 1, 1));
+}
+
+#[test]
+fn a_reload_may_change_the_version() {
+    let [old, new] = [Version::V2, Version::V3].map(|version| settings(Family::V4, version));
+    let mut receiver = Authenticator::new(&old, MONOTONIC, Vec::new());
+    let payload = sealed(&mut Authenticator::new(&old, MONOTONIC, Vec::new()), &BOTH, at(100), host(1));
+    assert_eq!(hear(&mut receiver, at(100), host(1), &payload), Ok(()));
+    receiver.reconfigure(&new, MONOTONIC, Vec::new());
+    for (seconds, heard) in [(100, Err(Unauthentic::Replayed)), (101, Ok(()))] {
+        let payload = sealed(&mut Authenticator::new(&new, MONOTONIC, Vec::new()), &BOTH, at(seconds), host(1));
+        assert_eq!(hear(&mut receiver, at(100), host(1), &payload), heard);
+    }
 }

@@ -46,6 +46,7 @@ impl Router {
         bump(&mut self.counters.advertisement_rcvd);
         self.heard = Some(now);
         self.heard_priority = heard.priority;
+        self.note_version(now, heard);
         if heard.priority.is_none() {
             bump(&mut self.counters.priority_zero_pkts_rcvd);
         }

@@ -150,7 +150,7 @@ impl Settings {
     }
 
     /// Whether version 2 is spoken beside version 3.
-    pub(crate) const fn speaks_both(&self) -> bool {
+    pub const fn speaks_both(&self) -> bool {
         #[cfg(feature = "both-versions")]
         let both = self.both_versions && matches!((self.family, self.version), (Family::V4, Version::V3));
         #[cfg(not(feature = "both-versions"))]

@@ -2,10 +2,13 @@
 //! concerned: which of an Active's Advertisements count that speaks both. Without the feature `both-versions` all of
 //! this comes to nothing.
 
+#[cfg(feature = "both-versions")]
+use super::Machine;
 use super::{Backup, Heard, Router};
 #[cfg(feature = "both-versions")]
 use crate::time::Duration;
 use crate::time::Instant;
+use crate::types::Version;
 use crate::wire::advertisement::Form;
 
 /// When the Active that a Backup follows last spoke version 3.
@@ -44,6 +47,28 @@ impl Router {
     #[cfg(not(feature = "both-versions"))]
     pub(super) const fn is_superseded(_: Instant, _: &Heard, _: &Backup) -> bool {
         false
+    }
+
+    /// Notes in which version something was said, unless it says nothing.
+    #[cfg(feature = "both-versions")]
+    pub(super) fn note_version(&mut self, now: Instant, heard: &Heard) {
+        if !matches!(&self.machine, Machine::Backup(backup) if Self::is_superseded(now, heard, backup)) {
+            self.heard_version = if heard.is_old { Version::V2 } else { self.settings.version };
+        }
+    }
+
+    #[cfg(not(feature = "both-versions"))]
+    pub(super) const fn note_version(&mut self, _: Instant, _: &Heard) {}
+
+    /// The version that was last heard, where there are two.
+    #[cfg(feature = "both-versions")]
+    pub(crate) fn heard_version(&self) -> Option<Version> {
+        self.heard.map(|_| self.heard_version).filter(|_| self.settings.speaks_both())
+    }
+
+    #[cfg(not(feature = "both-versions"))]
+    pub(crate) const fn heard_version(&self) -> Option<Version> {
+        None
     }
 
     /// Whether the same is to be said in version 2 as has just been said in this form.

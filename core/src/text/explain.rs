@@ -179,6 +179,11 @@ impl<'a> Explanation<'a> {
             None => f.write_str("priority 0 (resigned)")?,
             Some(priority) => write!(f, "priority {}", priority.get())?,
         }
+        if self.view.settings.speaks_both()
+            && let Some(version) = self.view.heard_version
+        {
+            write!(f, ", version {}", version.number())?;
+        }
         writeln!(f, ", {} s ago", self.ago(at))
     }
 

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 use super::{Address, Age, Printable};
 use crate::agent::{State, View};
 use crate::time::{Duration, Instant};
-use crate::types::Family;
+use crate::types::{Family, Version};
 
 /// What stands in one field of a table.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub enum Cell<'a> {
     /// A small number.
     Number(u8),
     /// `ipv4 v3`
-    Protocol(Family, u8),
+    Protocol(Family, &'a str),
     /// The effective priority, and in parentheses the configured one if it is another.
     Priority {
         /// The one that takes part in the election.
@@ -38,7 +38,7 @@ impl fmt::Display for Cell<'_> {
         match *self {
             Self::Text(text) => Printable(text).fmt(f),
             Self::Number(number) => write!(f, "{number}"),
-            Self::Protocol(family, version) => write!(f, "{} v{version}", family.as_str()),
+            Self::Protocol(family, versions) => write!(f, "{} {versions}", family.as_str()),
             Self::Priority { effective, configured } if effective == configured => write!(f, "{effective}"),
             Self::Priority { effective, configured } => write!(f, "{effective} ({configured})"),
             Self::Address(Some(address)) => Address(address).fmt(f),
@@ -114,6 +114,17 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+/// The version that a Virtual Router speaks; of one that speaks both, also which it last heard.
+pub const fn versions(version: Version, speaks_both: bool, heard: Option<Version>) -> &'static str {
+    match (speaks_both, heard, version) {
+        (true, Some(Version::V2), _) => "v3+v2, heard v2",
+        (true, Some(Version::V3), _) => "v3+v2, heard v3",
+        (true, None, _) => "v3+v2",
+        (false, _, Version::V2) => "v2",
+        (false, _, Version::V3) => "v3",
+    }
+}
+
 /// A Virtual Router in the table.
 #[derive(Clone, Copy, Debug)]
 pub struct RouterRow<'a> {
@@ -125,8 +136,8 @@ pub struct RouterRow<'a> {
     pub vrid: u8,
     /// Its IP version.
     pub family: Family,
-    /// The protocol version that it speaks.
-    pub version: u8,
+    /// The protocol versions, see [`versions`].
+    pub versions: &'a str,
     /// Its state.
     pub state: State,
     /// The configured priority.
@@ -165,7 +176,7 @@ impl<'a> RouterRow<'a> {
             interface,
             vrid: view.settings.vrid.get(),
             family: view.settings.family,
-            version: view.settings.version.number(),
+            versions: versions(view.settings.version, view.settings.speaks_both(), view.heard_version),
             state: view.state,
             priority: view.settings.priority.get(),
             effective_priority: view.effective_priority.get(),
@@ -182,7 +193,7 @@ impl<'a> RouterRow<'a> {
             Cell::Text(self.name),
             Cell::Text(self.interface),
             Cell::Number(self.vrid),
-            Cell::Protocol(self.family, self.version),
+            Cell::Protocol(self.family, self.versions),
             Cell::Text(self.state.as_str()),
             Cell::Priority { effective: self.effective_priority, configured: self.priority },
             Cell::Address(self.active_address),

@@ -161,14 +161,14 @@ fn addresses_change_places_on_a_full_board() {
 }
 
 #[test]
-fn another_version_is_another_virtual_router() {
+fn another_version_is_spoken_without_letting_go() {
     let mut bench = Bench::new();
     bench.apply(&instance("A", 1, ""));
     bench.run(Duration::from_secs(15));
     bench.apply(&instance("A", 1, "").replace("version 3", "version 2"));
     let agent = bench.node.agent();
     let versions: Vec<_> = agent.routers().map(|id| agent.view(id).unwrap().settings.version).collect();
-    assert_eq!(versions, [Version::V2]);
+    assert_eq!((versions, bench.states()), (vec![Version::V2], vec![(1, State::Active)]));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use log::{error, info, warn};
 use steadfast_core::agent::{AddError, InterfaceId, RouterConfig, RouterId, State};
 use steadfast_core::time::Instant;
-use steadfast_core::types::{Family, Version, Vrid};
+use steadfast_core::types::{Family, Vrid};
 use steadfast_core::wire::advertisement::Authentication;
 
 use super::lease;
@@ -31,7 +31,6 @@ struct Identity {
     interface: String,
     family: Family,
     vrid: Vrid,
-    version: Version,
     virtual_mac: Option<PlannedVirtualMac>,
     other_virtual_macs: Vec<(String, Family)>,
 }
@@ -41,7 +40,6 @@ fn identity(planned: &PlannedRouter) -> Identity {
         interface: planned.interface.clone(),
         family: planned.settings.family,
         vrid: planned.settings.vrid,
-        version: planned.settings.version,
         virtual_mac: planned.virtual_mac.clone(),
         other_virtual_macs: planned.other_virtual_macs().into_iter().map(|(name, of)| (name.to_owned(), of)).collect(),
     }

@@ -53,7 +53,7 @@ impl Guards {
         let guard = self.table.get_mut(at).and_then(Option::take);
         let guard = match (&router.hmac, settings.authentication, guard.map(|guard| *guard)) {
             (Some(plan), _, Some(Guard::Trailer(_, mut authenticator))) => {
-                authenticator.reconfigure(plan.policy, peers);
+                authenticator.reconfigure(settings, plan.policy, peers);
                 Guard::Trailer(Arc::clone(plan), authenticator)
             }
             (Some(plan), ..) => Guard::Trailer(Arc::clone(plan), Authenticator::new(settings, plan.policy, peers)),

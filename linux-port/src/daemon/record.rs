@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use steadfast_core::agent::Settings;
 use steadfast_core::time::Instant;
-use steadfast_core::types::Version;
 
 use crate::plan::PlannedRouter;
 use crate::sys::shared::SharedWords;
@@ -40,9 +39,7 @@ impl Identity {
             *place = byte;
         }
         let [first, second] = [&name[..8], &name[8..]].map(|half| half.try_into().map_or(0, u64::from_be_bytes));
-        let version = if settings.version == Version::V2 { 2 } else { 3 };
-        let rest =
-            u32::from_be_bytes([settings.family as u8, settings.vrid.get(), version, settings.virtual_mac.into()]);
+        let rest = u32::from_be_bytes([settings.family as u8, settings.vrid.get(), 0, settings.virtual_mac.into()]);
         Self([first, second, u64::from(sum([first, second, rest.into()])) << 32 | u64::from(rest)])
     }
 }

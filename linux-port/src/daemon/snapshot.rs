@@ -6,6 +6,7 @@ use std::sync::Arc;
 use steadfast_core::agent::{Obstacle, Report, State, View, Weight};
 use steadfast_core::text::Explanation;
 use steadfast_core::time::Instant;
+use steadfast_core::types::Version;
 
 use super::local::Local;
 use super::tracking::tracked;
@@ -30,6 +31,8 @@ pub(super) fn router(
         vrid: settings.vrid.get(),
         family: settings.family.into(),
         version: settings.version.number(),
+        versions: if settings.speaks_both() { vec![3, 2] } else { Vec::new() },
+        heard_version: view.heard_version.map(Version::number),
         state: state(view.state),
         priority: settings.priority.get(),
         effective_priority: view.effective_priority.get(),

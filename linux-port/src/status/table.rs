@@ -4,8 +4,11 @@ mod lvs;
 
 use std::fmt::Write;
 
-use steadfast_core::text::{Age, Cell, CounterLine, InterfaceRow, Line, MovedCounters, Printable, RouterRow, widen};
+use steadfast_core::text::{
+    Age, Cell, CounterLine, InterfaceRow, Line, MovedCounters, Printable, RouterRow, versions, widen,
+};
 use steadfast_core::time::Duration;
+use steadfast_core::types::Version;
 
 use super::tracking::TrackerStatus;
 use super::{Counters, Family, GroupStatus, KeptOut, RouterStatus, Snapshot, State};
@@ -145,7 +148,7 @@ fn router_row(router: &RouterStatus, now: Timestamp) -> RouterRow<'_> {
             Family::Ipv4 => steadfast_core::types::Family::V4,
             Family::Ipv6 => steadfast_core::types::Family::V6,
         },
-        version: router.version,
+        versions: versions(version(router.version), router.versions.len() > 1, router.heard_version.map(version)),
         state: match router.state {
             State::Initialize => steadfast_core::agent::State::Initialize,
             State::Backup => steadfast_core::agent::State::Backup,
@@ -158,6 +161,10 @@ fn router_row(router: &RouterStatus, now: Timestamp) -> RouterRow<'_> {
         addresses: &router.addresses,
         excluded: &[],
     }
+}
+
+const fn version(number: u8) -> Version {
+    if number == 2 { Version::V2 } else { Version::V3 }
 }
 
 fn since(then: Timestamp, now: Timestamp) -> Duration {
@@ -217,6 +224,17 @@ global: checksum-errors 1
         let kept_out = "\nKEPT OUT  BECAUSE\ngw        it is drained, until `steadfast resume gw`\n";
         let groups = "\nSYNC GROUP  STATE       MEMBERS\nboth        initialize  gw, inside\n\nINTERFACE";
         assert!(text.contains(&format!("{kept_out}{groups}")), "{text}");
+    }
+
+    #[test]
+    fn who_speaks_both_versions_says_what_it_heard() {
+        let mut snapshot = example();
+        snapshot.routers[0].versions = vec![3, 2];
+        for (heard, shown) in [(None, "v3+v2 "), (Some(2), "v3+v2, heard v2 "), (Some(3), "v3+v2, heard v3 ")] {
+            snapshot.routers[0].heard_version = heard;
+            let text = table(&snapshot, Timestamp::default());
+            assert!(text.contains(&format!(" ipv4 {shown}")), "{text}");
+        }
     }
 
     #[test]

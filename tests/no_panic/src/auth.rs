@@ -71,7 +71,7 @@ fn trailers(memory: &mut [u8]) {
             }
         }
         used(authenticator.seal(&NoCipher, clock(), &envelope(), room(memory), any(20)));
-        authenticator.reconfigure(policy(), peers());
+        authenticator.reconfigure(&settings, policy(), peers());
         for counter in authenticator.counters().iter() {
             used(counter);
         }
