@@ -246,7 +246,7 @@ impl<P: DerefMut<Target = [PeerMark]>> Authenticator<P> {
 /// What a Virtual Router with these settings is on the wire.
 const fn identity(settings: &Settings) -> Identity {
     let Settings { family, version, vrid, .. } = *settings;
-    Identity { family, version, vrid }
+    Identity { family, version, speaks_both: settings.speaks_both(), vrid }
 }
 
 /// The message with a checksum as if it had no trailer. One whose checksum is wrong is left as it is: the agent says so.

@@ -353,6 +353,48 @@ fn with_headers_sequences_grow_over_all_routers() {
     assert_eq!((verified, replayed, mismatches, malformed, missing), (2, 1, 1, 1, 1));
 }
 
+/// RFC 9568 section 8.4.2: each version has its own tag, and neither is a way around the other.
+#[cfg(feature = "both-versions")]
+#[test]
+fn who_speaks_both_versions_authenticates_both() {
+    let both = Settings { both_versions: true, ..settings(Family::V4, Version::V3) };
+    let from = envelope(host(1));
+    let seal = |sender: &mut Authenticator<Vec<PeerMark>>, version| {
+        let mut buffer = message(&settings(Family::V4, version), &from);
+        let length = buffer.len();
+        buffer.resize(length + TRAILER, 0);
+        sender.seal(&BOTH, at(100), &from, &mut buffer, length).unwrap();
+        buffer
+    };
+    let mut sender = Authenticator::new(&both, MONOTONIC, Vec::new());
+    let mut receiver = Authenticator::new(&both, MONOTONIC, Vec::new());
+    let twins = [Version::V3, Version::V2].map(|version| (version, seal(&mut sender, version)));
+    for (version, payload) in &twins {
+        assert_eq!(hear(&mut receiver, at(100), host(1), payload), Ok(()), "{version:?}");
+        // So does who speaks this one only.
+        let mut one = Authenticator::new(&settings(Family::V4, *version), MONOTONIC, Vec::new());
+        assert_eq!(hear(&mut one, at(100), host(1), payload), Ok(()), "{version:?}");
+        assert_eq!(one.counters().verified, 1);
+        // And is believed.
+        let payload = seal(&mut Authenticator::new(&settings(Family::V4, *version), TIME, Vec::new()), *version);
+        let mut receiver = Authenticator::new(&both, MONOTONIC, Vec::new());
+        assert_eq!(hear(&mut receiver, at(100), host(1), &payload), Ok(()), "{version:?}");
+        assert_eq!(receiver.counters().verified, 1);
+        // Without a tag neither passes, nor with that of the other version.
+        assert_eq!(
+            hear(&mut receiver, at(101), host(1), &payload[..payload.len() - TRAILER]),
+            Err(Unauthentic::Missing)
+        );
+        let mut changed = payload.clone();
+        changed[2] = 255;
+        assert_eq!(hear(&mut receiver, at(101), host(1), &changed), Err(Unauthentic::Mismatch));
+    }
+    assert_eq!(receiver.counters().verified, 2);
+    for (_, payload) in &twins {
+        assert_eq!(hear(&mut receiver, at(100), host(1), payload), Err(Unauthentic::Replayed));
+    }
+}
+
 #[test]
 fn a_reload_may_change_the_version() {
     let [old, new] = [Version::V2, Version::V3].map(|version| settings(Family::V4, version));

@@ -103,6 +103,8 @@ fn prefix(key: u8, sequence: Sequence) -> [u8; PREFIX] {
 pub(crate) struct Identity {
     pub(crate) family: Family,
     pub(crate) version: Version,
+    /// Whether version 2 is spoken beside that: what is of which says its first byte, and each tag is bound to it.
+    pub(crate) speaks_both: bool,
     pub(crate) vrid: Vrid,
 }
 
@@ -120,7 +122,7 @@ impl Identity {
             Family::V4 => 4,
             Family::V6 => 6,
         };
-        let about: [u8; 4] = [family, self.version.number(), self.vrid.get(), 0];
+        let about: [u8; 4] = [family, message.first()? >> 4, self.vrid.get(), 0];
         let pseudo: [u8; 20] = match source {
             IpAddr::V4(source) => concat([&about, &source.octets()]),
             IpAddr::V6(source) => concat([&about, &source.octets()]),
@@ -135,14 +137,14 @@ impl Identity {
     /// such message, or of another length than it says: no [receive check](super::Discard) lets it pass.
     pub(crate) fn split(self, payload: &[u8]) -> Option<(&[u8], &[u8])> {
         let [first, _, _, count, ..] = *payload else { return None };
-        if first != (self.version.number() << 4) | 1 {
-            return None;
-        }
+        let speaks = |version: &Version| first == (version.number() << 4) | 1;
+        let beside = Some(Version::V2).filter(|_| self.speaks_both);
+        let version = [Some(self.version), beside].into_iter().flatten().find(speaks)?;
         let address: usize = match self.family {
             Family::V4 => 4,
             Family::V6 => 16,
         };
-        let rest: usize = match self.version {
+        let rest: usize = match version {
             Version::V2 => 16,
             Version::V3 => 8,
         };
@@ -222,7 +224,8 @@ mod tests {
 
     #[test]
     fn a_message_is_cut_off_where_its_count_says() {
-        let identity = Identity { family: Family::V4, version: Version::V2, vrid: Vrid::new(1).unwrap() };
+        let (version, vrid) = (Version::V2, Vrid::new(1).unwrap());
+        let identity = Identity { family: Family::V4, version, speaks_both: false, vrid };
         let mut payload = [0; 8 + 8 + 8 + TRAILER];
         (payload[0], payload[3]) = (0x21, 2);
         assert_eq!(identity.split(&payload).map(|(message, _)| message.len()), Some(24));

@@ -37,9 +37,9 @@ fn trailer(key: u8, ago: u64) -> Vec<u8> {
     bytes
 }
 
-/// The last Advertisement of the Active, as the attacker sends it again.
-fn captured(lan: &Lan) -> Vec<u8> {
-    let of_active = |frame: &Frame| frame.host == HIGH && advert(frame).is_some();
+/// The last Advertisement of the Active in a version, as the attacker sends it again.
+fn captured(lan: &Lan, version: u8) -> Vec<u8> {
+    let of_active = |frame: &Frame| frame.host == HIGH && advert(frame).is_some_and(|advert| advert.version == version);
     let mut frame = lan.capture.all().into_iter().rev().find(of_active).expect("an Advertisement").bytes;
     // The switch shall not believe that the Active has moved.
     frame[6..12].copy_from_slice(&lan.host(ATTACKER).mac);
@@ -53,7 +53,7 @@ pub(crate) fn flood(plain: &Spec, duration: Duration) {
     let forge = Forge::new(plain, scene.lan.host(ATTACKER), 254);
     let with = |trailer: Vec<u8>| forge.clone().but(|forge| forge.trailer.extend(trailer));
     let reserved = vec![1, 1, 0, 1].into_iter().chain([0; 24]).collect();
-    let replayed = captured(&scene.lan);
+    let replayed = captured(&scene.lan, plain.version);
     let message = match (plain.v6, plain.ah) {
         (true, _) => 54,
         (false, true) => 34 + 24,
@@ -121,7 +121,7 @@ pub(crate) fn rotation(wait: Duration) {
 
     high.kill();
     low.wait_state("active", PATIENCE);
-    let again = captured(&lan);
+    let again = captured(&lan, plain.version);
     low.reload(&first.on(LOW).text(PRIORITIES[LOW] + 1));
     wait_for("the reload", PATIENCE, || {
         let status = low.status()?;
@@ -148,6 +148,61 @@ pub(crate) fn permissive(wait: Duration) {
     low.reload(&authenticated(&plain, 1, "mode enforce").text(PRIORITIES[LOW]));
     low.wait_state("active", PATIENCE);
     assert!(low.counter("steadfast-hmac-missing") > 0, "{:?}", low.counters());
+}
+
+/// Two that speak both versions, and one of version 2 beside them: each version is authenticated by itself, and neither
+/// lets anything pass that is not authentic.
+pub(crate) fn both_versions(duration: Duration) {
+    const OLD: usize = 3;
+    let plain = Spec::v3(100).with("both_versions");
+    let both = authenticated(&plain, 1, "anti_replay monotonic");
+    let old = authenticated(&Spec::v2(), 1, "anti_replay monotonic");
+    let lan = Lan::new(&["low", "high", "attacker", "old"]);
+    let start = |host, spec: &Spec, priority| Daemon::start(Engine::Steadfast, &lan, host, spec, priority);
+    let mut high = start(HIGH, &both, PRIORITIES[HIGH]);
+    high.wait_state("active", PATIENCE);
+    let [mut low, old] = [start(LOW, &both, PRIORITIES[LOW]), start(OLD, &old, 50)];
+    for daemon in [&low, &old] {
+        daemon.wait_state("backup", PATIENCE);
+    }
+    let heard = |daemon: &Daemon| Some(daemon.status()?["routers"][0]["heard_version"].clone());
+    wait_for("version 3", PATIENCE, || (heard(&low)? == 3).then_some(()));
+    let versions = |daemon: &Daemon| daemon.status().expect("a status")["routers"][0]["versions"].clone();
+    assert_eq!((versions(&low), versions(&old)), (serde_json::json!([3, 2]), serde_json::Value::Null));
+
+    let attacker = lan.host(ATTACKER);
+    let mut frames = Vec::new();
+    for spec in [Spec::v2(), Spec::v3(100)] {
+        let forge = Forge::new(&spec, attacker, 254);
+        let trailed = forge.clone().but(|forge| forge.trailer.extend(trailer(1, 0)));
+        frames.extend([forge.frame(), trailed.frame(), captured(&lan, spec.version)]);
+    }
+    inject(&attacker.namespace, &frames, 1000, duration);
+    let states = || [&high, &low, &old].map(|daemon| daemon.state().unwrap_or_default());
+    assert_eq!(states(), ["active", "backup", "backup"]);
+    for daemon in [&low, &old] {
+        let counted = daemon.counters();
+        assert_eq!(counted["master-transitions"], 0, "{counted:#?}");
+        for counter in ["verified", "missing", "mismatches", "replayed"] {
+            assert!(counted[&*format!("steadfast-hmac-{counter}")] > 0, "{counter}: {counted:#?}");
+        }
+    }
+    // Nothing of the Active's is refused.
+    let refused = || low.counter("steadfast-hmac-mismatches") + old.counter("steadfast-hmac-mismatches");
+    let before = refused();
+    std::thread::sleep(duration);
+    assert_eq!(refused(), before);
+
+    // Each takes over in its turn, and whoever comes back is followed, also by the one of version 2.
+    high.kill();
+    low.wait_state("active", PATIENCE);
+    assert_eq!(old.state().as_deref(), Some("backup"));
+    low.kill();
+    old.wait_state("active", PATIENCE);
+    let low = start(LOW, &both, PRIORITIES[LOW]);
+    wait_for("version 2", PATIENCE, || (heard(&low)? == 2 || low.state()? == "active").then_some(()));
+    low.wait_state("active", PATIENCE);
+    old.wait_state("backup", PATIENCE);
 }
 
 /// Of keys and passwords nothing is seen: not in what is said about a file, right or wrong, not in a log, not in what the
