@@ -17,6 +17,7 @@ mod links;
 mod local;
 mod measures;
 mod notify;
+mod numbers;
 mod pacing;
 mod port;
 mod record;
@@ -255,6 +256,10 @@ impl Daemon {
             Ok(begun) => (port.record, predecessors) = begun,
             Err(error) => warn!("after a crash the next start will be one as Backup: no record can be kept: {error}"),
         }
+        port.guards.numbers.keep_in(numbers::places(&options.control));
+        if plan.routers.iter().any(|router| guards::counts(router)) {
+            port.guards.numbers.begin(true);
+        }
         let startup_delay = plan.globals.startup_delay.max(left_after_boot(plan.globals.delay_after_boot));
         // Virtual Routers may advertise from a static address.
         let statics = Some(plan.statics.clone()).filter(|statics| !statics.is_empty());
@@ -356,6 +361,7 @@ impl Daemon {
             warn!("static addresses, routes and rules could not be taken off in time");
         }
         self.links.close();
+        self.port.guards.numbers.close();
         self.port.record.close();
         if let Some((script, limit)) = self.port.notices.shutdown() {
             notify::run_once("shutdown_script", script, *limit, &self.signals);

@@ -49,6 +49,7 @@ fn main() {
     add("priority-255-of-a-stranger-passes", priority_255, seconds(3));
     add("authenticated-keys-are-rotated-and-marks-outlive-a-reload", authenticated::rotation, seconds(1));
     add("authenticated-mode-permissive-beside-one-without", authenticated::permissive, seconds(1));
+    add("authenticated-numbers-outlive-a-crash", authenticated::crash, seconds(1));
     add("authenticated-both-versions", authenticated::both_versions, seconds(2));
     add("no-secret-is-shown", authenticated::secrets, seconds(1));
     for spec in [Spec::v2(), Spec::v3(10), Spec::v6(10), Spec { ah: true, ..Spec::v2() }] {

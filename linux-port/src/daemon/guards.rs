@@ -4,15 +4,15 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use steadfast_core::agent::{Agent, InterfaceId};
-use steadfast_core::auth::{Authenticator, HeaderAuthenticator, Packet, PeerMark, Sequence, Unauthentic};
+use steadfast_core::auth::{Authenticator, HeaderAuthenticator, Mode, Packet, PeerMark, Sequence, Unauthentic};
 use steadfast_core::time::Instant;
 use steadfast_core::types::Family;
 use steadfast_core::wire::advertisement::{Authentication, vrid_of};
 use steadfast_core::wire::{Discard, Envelope, Full};
 
+use super::numbers::{self, Numbers};
 use crate::keys::HeaderKey;
 use crate::plan::PlannedRouter;
 use crate::plan::hmac::PlannedHmac;
@@ -28,6 +28,8 @@ pub(super) struct Guards {
     table: Vec<Option<Box<Guard>>>,
     /// For messages that have to be rewritten.
     room: Vec<u8>,
+    /// Sequence numbers where the time does not count.
+    pub(super) numbers: Numbers,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,12 @@ enum Guard {
     Trailer(Arc<PlannedHmac>, Authenticator<Vec<PeerMark>>),
     /// `auth_type AH`.
     Header(HeaderKey, HeaderAuthenticator<Vec<PeerMark>>),
+}
+
+/// Whether a router sends numbers that have to grow, whatever the clock says.
+pub(super) fn counts(router: &PlannedRouter) -> bool {
+    let policy = router.hmac.as_ref().map(|hmac| hmac.policy);
+    policy.is_some_and(|policy| policy.window.is_none() && policy.mode != Mode::ReceiveOnly)
 }
 
 /// Why a packet was not taken.
@@ -50,6 +58,9 @@ impl Guards {
     pub(super) fn set(&mut self, at: usize, router: &PlannedRouter) {
         let settings = &router.settings;
         let peers = router.peers.iter().copied().map(PeerMark::new).collect();
+        if counts(router) {
+            self.numbers.begin(false);
+        }
         let guard = self.table.get_mut(at).and_then(Option::take);
         let guard = match (&router.hmac, settings.authentication, guard.map(|guard| *guard)) {
             (Some(plan), _, Some(Guard::Trailer(_, mut authenticator))) => {
@@ -106,9 +117,11 @@ impl Guards {
         buffer: &mut [u8],
         length: usize,
     ) -> Result<usize, Full> {
-        match self.get_mut(at) {
+        let Self { table, numbers, .. } = self;
+        match table.get_mut(at).and_then(Option::as_deref_mut) {
             Some(Guard::Trailer(plan, authenticator)) => {
-                authenticator.seal(&plan.keys, time_of_day(), envelope, buffer, length)
+                let clock = if plan.policy.window.is_some() { time_of_day() } else { numbers.next() };
+                authenticator.seal(&plan.keys, clock, envelope, buffer, length)
             }
             _ => Ok(length),
         }
@@ -190,8 +203,7 @@ impl Guards {
 
 /// What the clock of this machine says, right or wrong.
 fn time_of_day() -> Sequence {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Sequence::at(since.as_secs(), since.subsec_nanos())
+    numbers::at(numbers::time_of_day())
 }
 
 #[cfg(test)]

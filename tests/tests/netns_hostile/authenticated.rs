@@ -27,11 +27,14 @@ fn authenticated(spec: &Spec, active: u8, more: &str) -> Spec {
     ))
 }
 
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs()
+}
+
 /// 28 bytes of a trailer from `ago` seconds ago, of somebody who has no key.
 fn trailer(key: u8, ago: u64) -> Vec<u8> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_secs();
     let mut bytes = vec![1, key, 0, 0];
-    bytes.extend(((now - ago) as u32).to_be_bytes());
+    bytes.extend(((now() - ago) as u32).to_be_bytes());
     bytes.extend([0x80, 0, 0, 0]);
     bytes.extend([0xa5; 16]);
     bytes
@@ -148,6 +151,62 @@ pub(crate) fn permissive(wait: Duration) {
     low.reload(&authenticated(&plain, 1, "mode enforce").text(PRIORITIES[LOW]));
     low.wait_state("active", PATIENCE);
     assert!(low.counter("steadfast-hmac-missing") > 0, "{:?}", low.counters());
+}
+
+/// CRC-32 as Ethernet has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg()))
+    })
+}
+
+/// The seconds of the number of an Advertisement of version 3 over IPv4 of a machine.
+fn seconds_of(frame: &Frame, host: usize) -> Option<u64> {
+    let bytes = frame.bytes.get(14 + 20 + 12 + 4..)?.first_chunk()?;
+    (frame.host == host && advert(frame).is_some()).then(|| u32::from_be_bytes(*bytes).into())
+}
+
+/// An agent whose clock was set back, or that has none, is killed: what it sends when it is back is believed, though it
+/// has sent higher numbers than its clock says, and it goes on from them.
+pub(crate) fn crash(wait: Duration) {
+    let spec = authenticated(&Spec::v3(10), 1, "anti_replay monotonic");
+    let lan = Lan::new(&["low", "high", "attacker"]);
+    // As the run before this one has left it: an hour ahead of the clock that is right now.
+    let folder = lan.folder().join(format!("run{HIGH}"));
+    let file = folder.join("control.sock.numbers");
+    fs::create_dir_all(&folder).expect("a folder can be made");
+    let before = now() + 3600;
+    let line = format!("{before}\n");
+    fs::write(&file, format!("SFNumbr1 {:08x}\n{line}", crc32(line.as_bytes()))).expect("a file can be written");
+
+    let mut high = Daemon::start(Engine::Steadfast, &lan, HIGH, &spec, PRIORITIES[HIGH]);
+    high.wait_state("active", PATIENCE);
+    let low = Daemon::start(Engine::Steadfast, &lan, LOW, &spec, PRIORITIES[LOW]);
+    low.wait_state("backup", PATIENCE);
+    let mut sent = Vec::new();
+    for run in 0..3 {
+        if run > 0 {
+            high.kill();
+            high = Daemon::start(Engine::Steadfast, &lan, HIGH, &spec, PRIORITIES[HIGH]);
+        }
+        let mark = lan.capture.mark();
+        let of_high = |frame: &Frame| seconds_of(frame, HIGH);
+        sent.push(lan.capture.wait(mark, "an Advertisement", PATIENCE, of_high));
+        high.wait_state("active", PATIENCE);
+        low.wait_state("backup", PATIENCE);
+        std::thread::sleep(wait);
+        assert_eq!(low.counter("steadfast-hmac-replayed"), 0, "run {run}: {sent:?}: {:?}", low.counters());
+        assert_eq!(low.state().as_deref(), Some("backup"));
+    }
+    assert!(sent[0] >= before, "{sent:?} after {before}");
+    assert!(sent.is_sorted_by(|a, b| a < b), "{sent:?}");
+    println!("\nfigure: hostile: seconds of the first numbers of three runs, of which two were killed: {sent:?}");
+    // The planned end: nothing is reserved any more, and the next run goes on from there.
+    high.terminate();
+    high.process.wait(PATIENCE);
+    let text = fs::read_to_string(&file).expect("there is a file");
+    let end: u64 = text.lines().nth(1).and_then(|line| line.parse().ok()).expect("a number");
+    assert_eq!(end, sent[2] + 1, "{text}");
 }
 
 /// Two that speak both versions, and one of version 2 beside them: each version is authenticated by itself, and neither
