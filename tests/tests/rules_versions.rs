@@ -1,10 +1,10 @@
 //! Versions 2 and 3 side by side (RFC 9568 section 8.4): a router of one version, and one that speaks both, at the core's
 //! public API.
 
-use steadfast_core::agent::{RouterConfig, State};
+use steadfast_core::agent::{Action, RouterConfig, State};
 use steadfast_core::types::{Family, Version};
 use steadfast_core::wire::Discard;
-use steadfast_core::wire::advertisement::Authentication;
+use steadfast_core::wire::advertisement::{Authentication, Form};
 use steadfast_tests::sim::bench::{Bench, Did, MS, SECOND, centiseconds, sent};
 use steadfast_tests::sim::packet::Packet;
 
@@ -115,6 +115,28 @@ fn rfc9568_8_4_2_version_2_of_an_active_that_speaks_version_3_is_ignored() {
     bench.give(&packet).unwrap();
     bench.drain();
     assert_eq!(bench.due_in(), Some(down));
+}
+
+#[test]
+fn rfc9568_8_4_2_version_2_says_nothing_of_the_checksum_of_version_3() {
+    let mut bench = both_versions();
+    bench.drain();
+    // As Backup, and as Active.
+    let packet = old(&bench, 99, 200, 1);
+    bench.give(&packet).unwrap();
+    bench.become_active();
+    bench.pass(SECOND);
+    let packet = old(&bench, 99, 50, 1);
+    bench.give(&packet).unwrap();
+    bench.pass(SECOND);
+    let mut forms = Vec::new();
+    while forms.is_empty() {
+        bench.now += bench.due_in().unwrap();
+        while let Some(action) = bench.agent.poll(bench.instant()) {
+            forms.extend(if let Action::Advertise { form, .. } = action { Some(form) } else { None });
+        }
+    }
+    assert_eq!(forms, [Form::PseudoHeader, Form::Version2]);
 }
 
 #[test]

@@ -40,6 +40,14 @@ pub(crate) struct Heard {
     pub(crate) is_old: bool,
 }
 
+impl Heard {
+    /// Whether its sender takes another checksum form, and not this one. Of version 3's it says nothing in version 2.
+    fn fits_only_other(&self, form: Form) -> bool {
+        let other = matches!((self.fit, form), (Fit::Plain, Form::PseudoHeader) | (Fit::PseudoHeader, Form::Plain));
+        other && !self.is_old
+    }
+}
+
 impl Router {
     /// An Advertisement that passed every check (RFC 9568 sections 6.4.2, 6.4.3).
     pub(crate) fn advertisement(&mut self, now: Instant, heard: &Heard) -> Option<EventKind> {
@@ -132,7 +140,7 @@ impl Router {
         if self.settings.version == Version::V3 {
             backup.interval = heard.interval;
         }
-        self.adopt(heard.fit);
+        self.adopt(heard);
         self.machine = Machine::Backup(backup);
         let longer = if backup.crossed { self.settings.interval.duration() } else { Duration::ZERO };
         let down_at = now + self.down_interval() + longer;
@@ -158,7 +166,7 @@ impl Router {
         };
         bump(&mut self.counters.dual_active);
         if priority > own || (priority == own && heard.own.is_some_and(|own| number(heard.source) > number(own))) {
-            self.adopt(heard.fit);
+            self.adopt(heard);
             let interval = if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
             self.say(Speak::Farewell);
             self.become_backup(now, interval, Some(heard.source));
@@ -167,7 +175,7 @@ impl Router {
             }
             return self.moved(now, State::Active, Reason::HigherPriority);
         }
-        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(heard.fit, self.form) {
+        if self.settings.checksum == ChecksumMode::Auto && heard.fits_only_other(self.form) {
             active.both_forms = true;
         }
         let news = active.rival != Some(heard.source);
@@ -204,8 +212,8 @@ impl Router {
     }
 
     /// `auto` takes over the checksum form of an Active that it has accepted.
-    fn adopt(&mut self, fit: Fit) {
-        if self.settings.checksum == ChecksumMode::Auto && fits_only_other(fit, self.form) {
+    fn adopt(&mut self, heard: &Heard) {
+        if self.settings.checksum == ChecksumMode::Auto && heard.fits_only_other(self.form) {
             self.form = other(self.form);
         }
     }
@@ -229,10 +237,6 @@ const fn number(address: IpAddr) -> u128 {
         IpAddr::V4(address) => address.to_bits() as u128,
         IpAddr::V6(address) => address.to_bits(),
     }
-}
-
-fn fits_only_other(fit: Fit, form: Form) -> bool {
-    matches!((fit, form), (Fit::Plain, Form::PseudoHeader) | (Fit::PseudoHeader, Form::Plain))
 }
 
 pub(super) fn other(form: Form) -> Form {
