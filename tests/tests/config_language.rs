@@ -135,6 +135,8 @@ fn keepalived_reads_the_same_words() {
     let (_, ours) = load(&path);
     let ours: Vec<String> = ours.iter().map(|line| line.split("; did you mean").next().unwrap().to_owned()).collect();
     let mut ours = unknown(ours.iter().map(String::as_str), "unknown keyword `", '`');
+    // What stands behind `=` may be a secret: we do not name it.
+    theirs.iter_mut().for_each(|word| word.truncate(word.find('=').unwrap_or(word.len())));
     theirs.sort();
     ours.sort();
     assert!(ours.len() > 70, "{ours:?}");
