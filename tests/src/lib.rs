@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod guide;
 pub mod ipvsadm;
 pub mod lab;
 pub mod qemu;

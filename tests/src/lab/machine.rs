@@ -17,12 +17,13 @@ use super::folder::Folder;
 use super::namespace::Namespace;
 use super::process::Process;
 use super::steadfast_binary;
+use crate::guide::Shell;
 
 /// What of the real /etc is there too.
 const ETC: [&str; 8] =
     ["passwd", "group", "nsswitch.conf", "ld.so.cache", "hosts", "protocols", "services", "iproute2"];
 /// In the mount namespace of `ip netns exec`, of which nobody else sees anything: the program's folders, what the test
-/// has put beside them, and the program by its name; then becomes it.
+/// has put beside them, and keepalived, or who takes its place, by its name; then becomes a program of the machine.
 const ENTER: &str = r#"set -e
 cd "$1"
 mount --bind /usr usr
@@ -31,7 +32,7 @@ for place in own/*; do [ ! -d "$place" ] || mount --bind "$place" "usr/${place#o
 for place in dev proc sys; do mount --rbind "/$place" "$place"; done
 mount --bind "$2" usr/sbin/keepalived
 shift 2
-exec chroot . /usr/sbin/keepalived "$@"
+exec chroot . "$@"
 "#;
 /// Where every line of a notify FIFO of ours ends up, see [`Agent::lines`].
 pub const FIFO: &str = "/run/lab.fifo";
@@ -54,7 +55,8 @@ impl Machine {
     #[track_caller]
     pub fn new(folder: &Folder, name: &str) -> Self {
         let root = folder.path().join(format!("{name}.root"));
-        for place in ["dev", "etc/keepalived", "own", "proc", "run/keepalived", "sbin", "sys", "tmp", "usr", "var"] {
+        for place in ["dev", "etc/keepalived", "own", "proc", "run/keepalived", "sbin", "sys", "tmp", "usr", "var/log"]
+        {
             fs::create_dir_all(root.join(place)).expect("a folder can be made");
         }
         for link in ["bin", "lib", "lib64"] {
@@ -109,11 +111,28 @@ impl Machine {
             Engine::Steadfast => std::path::absolute(steadfast_binary()).expect("a path"),
             _ => "/usr/sbin/keepalived".into(),
         };
-        let mut command = self.namespace.command("sh");
-        command.args(["-c", ENTER, "sh"]).arg(&self.root).arg(program);
-        command.args(["--dont-fork", "--log-console", "--log-detail"]).args(arguments);
+        let mut command = self.enter(&program);
+        command.args(["/usr/sbin/keepalived", "--dont-fork", "--log-console", "--log-detail"]).args(arguments);
         let process = Process::start(&mut command, &self.evidence.with_extension("log"));
         Agent { machine: self, engine, process, reader }
+    }
+
+    /// A shell in which Steadfast is installed, under both names.
+    #[track_caller]
+    pub fn shell(&self) -> Shell {
+        let link = self.root.join("sbin/steadfast");
+        std::os::unix::fs::symlink("../usr/sbin/keepalived", link).expect("a link can be made");
+        let mut command = self.enter(&std::path::absolute(steadfast_binary()).expect("a path"));
+        command.args(["/bin/sh", "-s"]).env("PATH", "/sbin:/usr/sbin:/usr/bin:/bin");
+        Shell::start(&mut command)
+    }
+
+    /// Becomes the program, by its path on the machine, and arguments that are added to it; `keepalived` is what
+    /// /usr/sbin/keepalived is there.
+    fn enter(&self, keepalived: &Path) -> Command {
+        let mut command = self.namespace.command("sh");
+        command.args(["-c", ENTER, "sh"]).arg(&self.root).arg(keepalived);
+        command
     }
 
     fn configure(&self, text: &str) {

@@ -2,6 +2,7 @@
 
 mod bare;
 mod basics;
+mod guide;
 mod ipvs;
 mod runtime;
 mod same_table;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Scenario> {
         same_table::all(),
         tutorial::all(),
         runtime::all(),
+        guide::all(),
         steady::all(),
         scale::all(),
         bare::all(),
