@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod clock;
+pub mod crowd;
 pub mod engine;
 pub mod firmware;
 pub mod folder;
@@ -14,6 +15,7 @@ pub mod lateness;
 pub mod machine;
 pub mod monitor;
 pub mod namespace;
+pub mod pair;
 pub mod probe;
 pub mod process;
 pub mod scrape;
@@ -87,8 +89,7 @@ impl Lan {
     pub fn with_taps(names: &[&str], taps: &[usize]) -> Self {
         let hub = Namespace::new("hub");
         hub.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
-        hub.ip("link add br0 type bridge mcast_snooping 0 forward_delay 0 stp_state 0");
-        hub.ip("link set br0 up");
+        add_bridge(&hub, "br0");
         let mut hosts = Vec::new();
         for (name, number) in names.iter().zip(0_u8..) {
             hosts.push(plug(&hub, name, number, taps.contains(&usize::from(number))));
@@ -96,6 +97,19 @@ impl Lan {
         let folder = Folder::new();
         let capture = Capture::start(&hub, hosts.len());
         Self { capture, hosts, hub, folder }
+    }
+
+    /// Gives a machine one more interface, `eth{other}` with 10.{9 + other}.0.(n + 1)/24, on a LAN of its own where nobody
+    /// else is; the capture does not hear it.
+    #[track_caller]
+    pub fn add_link(&self, number: u8, other: u8) {
+        let (bridge, port) = (format!("b{number}x{other}"), format!("p{number}x{other}"));
+        let (namespace, host) = (&self.host(number.into()).namespace, number + 1);
+        add_bridge(&self.hub, &bridge);
+        self.hub.ip(&format!("link add {port} type veth peer name eth{other} netns {}", namespace.name()));
+        self.hub.ip(&format!("link set {port} master {bridge} up"));
+        namespace.ip(&format!("link set eth{other} up"));
+        namespace.ip(&format!("addr add 10.{}.0.{host}/24 dev eth{other}", 9 + other));
     }
 
     /// Machine `number`.
@@ -166,6 +180,12 @@ fn enlarge(socket: &impl AsFd, bytes: usize) {
     if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
         let _ = setsockopt(socket, sockopt::RcvBuf, &bytes);
     }
+}
+
+#[track_caller]
+fn add_bridge(hub: &Namespace, name: &str) {
+    hub.ip(&format!("link add {name} type bridge mcast_snooping 0 forward_delay 0 stp_state 0"));
+    hub.ip(&format!("link set {name} up"));
 }
 
 #[track_caller]

@@ -20,8 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use steadfast_tests::lab::clock::{Stamp, median, wait_for};
 use steadfast_tests::lab::engine::Engine;
-use steadfast_tests::lab::frames::discard;
-use steadfast_tests::lab::lateness::{Bare, Flood, Lateness, Sink, full_pipe};
+use steadfast_tests::lab::lateness::{Bare, Flood, Heard, Lateness, Sink, full_pipe};
 use steadfast_tests::lab::spec::Spec;
 use steadfast_tests::lab::{Lan, namespace, steadfast_binary, thorough};
 
@@ -129,19 +128,16 @@ fn measure(engine: Engine) -> Round {
     let (mark, begun, accepted) = (lan.capture.mark(), Stamp::now(), sink.accepted());
     let duration = Duration::from_secs(if thorough() { 20 } else { 10 });
     std::thread::sleep(duration);
-    let (frames, adverts) = (lan.capture.since(mark), lan.capture.adverts(mark));
+    let heard = Heard::since(&lan, mark, ROUTER, BARE);
     let seconds = Stamp::now().ms_since(begun) / 1e3;
     let rate = (sink.accepted() - accepted) as f64 / seconds;
     let answers = flood.stop();
     bare.stop();
     drop(programs);
-    let adverts = adverts.iter().filter(|advert| advert.host == ROUTER);
-    let adverts: Vec<_> = adverts.map(|advert| advert.at).collect();
-    let datagrams = frames.iter().filter(|frame| frame.host == BARE && discard(&frame.bytes).is_some());
-    let datagrams: Vec<_> = datagrams.map(|frame| frame.at).collect();
-    let router = Lateness::after_each_other(&adverts, INTERVAL);
-    let strictly = if engine == Engine::Steadfast { Lateness::on_beat(&adverts, INTERVAL) } else { router };
-    let round = Round { router, strictly, bare: Lateness::on_beat(&datagrams, INTERVAL) };
+    let [adverts] = &heard.routers[..] else { panic!("one router advertises, not {}", heard.routers.len()) };
+    let router = Lateness::after_each_other(adverts, INTERVAL);
+    let strictly = if engine == Engine::Steadfast { Lateness::on_beat(adverts, INTERVAL) } else { router };
+    let round = Round { router, strictly, bare: Lateness::on_beat(&heard.bare, INTERVAL) };
     println!("\nfigure: lateness at 10 ms: {engine:?}: {}", round.router);
     if engine == Engine::Steadfast {
         println!("figure: lateness at 10 ms: {engine:?} on its beat: {}", round.strictly);

@@ -70,7 +70,10 @@ impl Daemon {
     #[track_caller]
     pub fn start(engine: Engine, lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Self {
         match engine {
-            Engine::Frr => start_frr(lan, host, spec, priority),
+            Engine::Frr => {
+                let addresses = spec.addresses().iter().map(ToString::to_string).collect();
+                start_frr(lan, host, spec, priority, &[(spec.vrid, addresses)])
+            }
             _ => Self::start_with(engine, lan, host, &spec.text(priority)),
         }
     }
@@ -126,6 +129,11 @@ impl Daemon {
     /// Which engine it is.
     pub fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// All programs of it; those that it starts itself are children of theirs.
+    pub fn programs(&self) -> impl Iterator<Item = &Process> {
+        std::iter::once(&self.process).chain(&self.helpers)
     }
 
     /// Where its control socket is (Steadfast).
@@ -210,28 +218,28 @@ pub fn frr_link(spec: &Spec) -> &'static str {
     if spec.v6 { "vrrp6-1" } else { "vrrp4-1" }
 }
 
-/// FRR wants a macvlan with the virtual MAC and the addresses, made beforehand.
+/// FRR on machine `host` with Virtual Routers (VRID and addresses) that are otherwise alike. It wants a macvlan with the
+/// virtual MAC and the addresses for each, made beforehand.
 #[track_caller]
-fn start_frr(lan: &Lan, host: usize, spec: &Spec, priority: u8) -> Daemon {
-    let machine = lan.host(host);
-    let (namespace, vrid) = (&machine.namespace, spec.vrid);
-    let name = frr_link(spec);
-    namespace.ip(&format!("link add {name} link eth0 type macvlan mode bridge"));
-    namespace.ip(&format!("link set {name} addrgenmode none"));
-    namespace.ip(&format!("link set {name} address {}", frames::mac_text(spec.virtual_mac())));
-    for address in spec.addresses() {
-        namespace.ip(&format!("addr add {address} dev {name}"));
+pub fn start_frr(lan: &Lan, host: usize, spec: &Spec, priority: u8, routers: &[(u8, Vec<String>)]) -> Daemon {
+    let namespace = &lan.host(host).namespace;
+    let mut text = format!("hostname r{host}\nlog stdout debugging\ninterface eth0\n");
+    for ((vrid, addresses), number) in routers.iter().zip(1..) {
+        let name = format!("{}-{number}", if spec.v6 { "vrrp6" } else { "vrrp4" });
+        namespace.ip(&format!("link add {name} link eth0 type macvlan mode bridge"));
+        namespace.ip(&format!("link set {name} addrgenmode none"));
+        namespace.ip(&format!("link set {name} address {}", frames::mac_text(frames::virtual_mac(spec.v6, *vrid))));
+        text.push_str(&format!(" vrrp {vrid} version 3\n vrrp {vrid} priority {priority}\n"));
+        text.push_str(&format!(" vrrp {vrid} advertisement-interval {}\n", spec.centiseconds * 10));
+        for address in addresses {
+            namespace.ip(&format!("addr add {address} dev {name}"));
+            let address = address.split('/').next().unwrap_or(address);
+            text.push_str(&format!(" vrrp {vrid} {} {address}\n", if spec.v6 { "ipv6" } else { "ip" }));
+        }
+        namespace.ip(&format!("link set {name} up"));
     }
-    namespace.ip(&format!("link set {name} up"));
     // While FRR is Backup, Linux would answer for the macvlan's addresses from eth0.
     namespace.sysctl("net/ipv4/conf/eth0/arp_ignore", "1");
-    let mut text = format!("hostname r{host}\nlog stdout debugging\ninterface eth0\n vrrp {vrid} version 3\n");
-    text.push_str(&format!(" vrrp {vrid} priority {priority}\n"));
-    text.push_str(&format!(" vrrp {vrid} advertisement-interval {}\n", spec.centiseconds * 10));
-    for address in spec.addresses() {
-        let address = address.split('/').next().unwrap_or(address);
-        text.push_str(&format!(" vrrp {vrid} {} {address}\n", if spec.v6 { "ipv6" } else { "ip" }));
-    }
     text.push_str("exit\n");
     // FRR drops its privileges, and writes its sockets as another user.
     let folder = lan.folder().join(format!("frr{host}"));

@@ -1,6 +1,6 @@
 //! What a test of punctuality needs: how late packets were that ought to come in even steps, a loop that does nothing
 //! but sleep and send, and the company that an agent may have to put up with: servers that are connected to thousands
-//! of times a second, clients that never stop asking, a log that nobody reads.
+//! of times a second, clients that never stop asking, a log that nobody reads, programs that would have every processor.
 
 use std::fmt;
 use std::io::{PipeReader, PipeWriter, Write};
@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
 
+use super::Lan;
+use super::capture::Mark;
 use super::clock::Stamp;
+use super::frames::discard;
 use super::namespace::Namespace;
 
 /// How late packets were, in milliseconds.
@@ -46,11 +49,19 @@ impl Lateness {
     /// new one when it was late by a whole interval. The beat is taken from the packets that came earliest.
     #[track_caller]
     pub fn on_beat(times: &[Stamp], interval: Duration) -> Self {
-        let mut due = *times.first().expect("packets");
-        let late = times.windows(2).map(|pair| {
-            let next = due + interval;
-            due = if next > pair[0] { next } else { pair[0] + interval }.min(pair[1]);
-            pair[1].0 - due.0
+        Self::on_beats(&[times.to_vec()], interval)
+    }
+
+    /// The same of several that keep a beat each.
+    #[track_caller]
+    pub fn on_beats(all: &[Vec<Stamp>], interval: Duration) -> Self {
+        let late = all.iter().flat_map(|times| {
+            let mut due = *times.first().expect("packets");
+            times.windows(2).map(move |pair| {
+                let next = due + interval;
+                due = if next > pair[0] { next } else { pair[0] + interval }.min(pair[1]);
+                pair[1].0 - due.0
+            })
         });
         Self::new(late)
     }
@@ -70,6 +81,29 @@ impl fmt::Display for Lateness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, median, p99, p999, latest } = self;
         write!(f, "50 % {median:.2}, 99 % {p99:.2}, 99.9 % {p999:.2}, latest {latest:.2} ms (n={count})")
+    }
+}
+
+/// When packets came, of a router and of a [`Bare`] loop beside it.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The Advertisements, by Virtual Router.
+    pub routers: Vec<Vec<Stamp>>,
+    /// What the loop sent.
+    pub bare: Vec<Stamp>,
+}
+
+impl Heard {
+    /// Since a mark, of machines `router` and `bare`.
+    pub fn since(lan: &Lan, mark: Mark, router: usize, bare: usize) -> Self {
+        let mut routers = vec![Vec::new(); 256];
+        for advert in lan.capture.adverts(mark).iter().filter(|advert| advert.host == router) {
+            routers[usize::from(advert.vrid)].push(advert.at);
+        }
+        routers.retain(|times| !times.is_empty());
+        let frames = lan.capture.since(mark);
+        let datagrams = frames.iter().filter(|frame| frame.host == bare && discard(&frame.bytes).is_some());
+        Self { routers, bare: datagrams.map(|frame| frame.at).collect() }
     }
 }
 
@@ -173,6 +207,27 @@ impl Flood {
     /// Ends them; how many answers they got.
     pub fn stop(self) -> u64 {
         self.0.into_iter().map(Beside::stop).sum()
+    }
+}
+
+/// Threads that would have every processor for themselves; they end when dropped.
+#[derive(Debug)]
+pub struct Burners {
+    _threads: Vec<Beside<()>>,
+}
+
+impl Burners {
+    /// Starts one for each processor.
+    pub fn start() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let burner = || {
+            Beside::start(|over| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        };
+        Self { _threads: std::iter::repeat_with(burner).take(processors).collect() }
     }
 }
 

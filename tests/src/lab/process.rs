@@ -57,9 +57,26 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// CPU time of it and its children so far, in milliseconds (user + system, 10 ms steps).
+    /// CPU time of it and its children so far, in milliseconds; without that of threads that have ended.
     pub fn cpu_ms(&self) -> f64 {
         self.family().iter().map(|&pid| cpu_ms(pid)).sum()
+    }
+
+    /// How often it and its children have slept and been woken so far.
+    pub fn wakeups(&self) -> u64 {
+        self.family().iter().flat_map(|&pid| of_threads(pid, "status")).map(|text| wakeups(&text)).sum()
+    }
+
+    /// How many system calls it and its children make in some time, as `perf` counts them; `None` where it cannot.
+    pub fn system_calls(&self, time: Duration) -> Option<u64> {
+        let pids: Vec<String> = self.family().iter().map(i32::to_string).collect();
+        let mut command = Command::new("perf");
+        command.args(["stat", "--field-separator", ",", "--event", "raw_syscalls:sys_enter", "--pid", &pids.join(",")]);
+        command.args(["sleep", &time.as_secs_f64().to_string()]);
+        let output = command.stdin(Stdio::null()).output().ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = said.lines().find(|line| line.contains("sys_enter"))?;
+        line.split(',').next()?.parse().ok()
     }
 
     /// Resident memory of it and its children, in kB.
@@ -89,12 +106,21 @@ impl Drop for Process {
     }
 }
 
+/// CPU time of all threads of a process so far, in milliseconds.
 pub(crate) fn cpu_ms(pid: i32) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The command name, in parentheses, may hold spaces; utime and stime are fields 14 and 15 of the whole.
-    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) * 10.0
+    let run = of_threads(pid, "schedstat").filter_map(|text| text.split_whitespace().next()?.parse::<f64>().ok());
+    run.sum::<f64>() / 1e6
+}
+
+/// A file of /proc for each thread of a process.
+fn of_threads(pid: i32, file: &str) -> impl Iterator<Item = String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(move |thread| fs::read_to_string(thread.path().join(file)).ok())
+}
+
+fn wakeups(status: &str) -> u64 {
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 fn resident_kb(pid: i32) -> u64 {

@@ -65,7 +65,7 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> 
 ///
 /// # Errors
 /// As [`exchange`].
-fn ask_here(address: SocketAddr, request: &str) -> io::Result<Answer> {
+pub fn ask_here(address: SocketAddr, request: &str) -> io::Result<Answer> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     exchange(stream, request)

@@ -6,7 +6,7 @@ mod guide;
 mod ipvs;
 mod runtime;
 mod same_table;
-mod scale;
+pub mod scale;
 mod steady;
 mod tutorial;
 

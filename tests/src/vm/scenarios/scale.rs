@@ -111,6 +111,19 @@ fn kernel_time() -> f64 {
     })
 }
 
+/// Prints what was measured of somebody: for people, and each value for [`values`].
+fn tell(what: &str, whose: &str, values: &[f64]) {
+    println!("figure: vm: {what}: {whose} {}", summary(values));
+    let values: Vec<_> = values.iter().map(|value| format!("{value:.1}")).collect();
+    println!("values: {whose}: {}", values.join(" "));
+}
+
+/// What a scenario of this file, of which `console` is the output, has measured of somebody.
+pub fn values(console: &str, whose: &str) -> Vec<f64> {
+    let lines = console.lines().filter_map(|line| line.strip_prefix(&format!("values: {whose}: ")).map(str::to_owned));
+    lines.flat_map(|line| line.split(' ').filter_map(|word| word.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
 /// From the start of the program to the last server in the table; medians of three, in turn. Each time on a machine
 /// that has just been made: a kernel remembers servers for minutes after they were deleted, and looks through them
 /// whenever one is added.
@@ -135,9 +148,10 @@ fn table_time() {
             assert_eq!(table::count_servers(director), 0, "{} leaves servers", program.name());
         }
     }
-    println!("figure: vm: 1,000 services with 4 servers, the kernel alone: {} ms", summary(&kernel));
-    println!("figure: vm: 1,000 services with 4 servers, start to complete table: steadfast {} ms", summary(&ours));
-    println!("figure: vm: 1,000 services with 4 servers, start to complete table: keepalived {} ms", summary(&theirs));
+    let what = "1,000 services with 4 servers, start to complete table, ms";
+    for (whose, times) in [("kernel", &kernel), ("steadfast", &ours), ("keepalived", &theirs)] {
+        tell(what, whose, times);
+    }
     let (ours, theirs) = (median(&ours), median(&theirs));
     println!("figure: vm: the table of steadfast takes {:.2} of keepalived's time", ours / theirs);
     assert!(ours <= theirs * 0.5, "{ours:.0} ms is more than half of keepalived's {theirs:.0} ms");
@@ -218,6 +232,8 @@ fn cost_of_checks() {
         if program == Program::Steadfast { &mut ours } else { &mut theirs }.push(cost);
         running.stop();
     }
+    tell("CPU time of a TCP check, us", "steadfast", &ours);
+    tell("CPU time of a TCP check, us", "keepalived", &theirs);
     let (ours, theirs) = (median(&ours), median(&theirs));
     println!("figure: vm: a check of steadfast costs {:.2} of keepalived's", ours / theirs);
     assert!(ours * 2.0 <= theirs, "{ours:.0} us a check is more than half of keepalived's {theirs:.0} us");
