@@ -119,7 +119,12 @@ impl Crowd {
         }
         let daemon = start(&lan);
         let crowd = Self { daemon, size, lan };
-        wait_for("all Virtual Routers", Duration::from_secs(60), || crowd.is_complete().then_some(()));
+        // Who looks often is in the way of those who put addresses on.
+        let look = Duration::from_millis(200);
+        wait_for("all Virtual Routers", Duration::from_secs(180), || {
+            std::thread::sleep(look);
+            crowd.is_complete().then_some(())
+        });
         // The second burst of announcements comes 5 s after the first.
         std::thread::sleep(Duration::from_secs(7));
         crowd
