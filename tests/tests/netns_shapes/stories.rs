@@ -88,7 +88,7 @@ const PLAIN: Shape = Shape {
 const ROUTERS: &[&str] = &["--vrrp"];
 
 /// In the order of the sample that they are drawn from.
-pub(crate) const SHAPES: [Shape; 10] = [
+pub(crate) const SHAPES: [Shape; 12] = [
     Shape {
         name: "kubeadm",
         both: &[("interval 3", "interval 1"), ("fall 10", "fall 2")],
@@ -169,6 +169,66 @@ pub(crate) const SHAPES: [Shape; 10] = [
                 ["api_0 BACKUP 60, ingress_0 MASTER 90", "api_0 MASTER 65, ingress_0 BACKUP 90"],
             ),
             step("a stop", Stop(A), ["", "api_0 MASTER 65, ingress_0 MASTER 90"]),
+        ],
+        ..PLAIN
+    },
+    Shape {
+        name: "octavia-vrrp",
+        both: &[("interval 5", "interval 1")],
+        second: &[("priority 100\n  nopreempt", "priority 90\n  nopreempt")],
+        cables: &[("eth1", [&["203.0.113.11/24", "2001:db8::11/64"], &["203.0.113.12/24", "2001:db8::12/64"]])],
+        checks: &["/var/lib/octavia/vrrp/check_script.sh"],
+        story: &[
+            step("the first start", StartFirst, ["0a1b2c3d4e5f60718293 MASTER 100", ""]),
+            step(
+                "the second start",
+                StartSecond,
+                ["0a1b2c3d4e5f60718293 MASTER 100", "0a1b2c3d4e5f60718293 BACKUP 90"],
+            ),
+            step(
+                "a failed script",
+                ScriptFails(A),
+                ["0a1b2c3d4e5f60718293 FAULT 100", "0a1b2c3d4e5f60718293 MASTER 90"],
+            ),
+            step(
+                "a script that works again",
+                ScriptWorks(A),
+                ["0a1b2c3d4e5f60718293 BACKUP 100", "0a1b2c3d4e5f60718293 MASTER 90"],
+            ),
+            step(
+                "a cut cable",
+                CableCut(B, "eth1"),
+                ["0a1b2c3d4e5f60718293 MASTER 100", "0a1b2c3d4e5f60718293 FAULT 90"],
+            ),
+            step(
+                "a cable put back",
+                CableBack(B, "eth1"),
+                ["0a1b2c3d4e5f60718293 MASTER 100", "0a1b2c3d4e5f60718293 BACKUP 90"],
+            ),
+            step(
+                "a reload",
+                Reload(A, "priority 100\n  nopreempt", "priority 95\n  nopreempt"),
+                ["0a1b2c3d4e5f60718293 MASTER 95", "0a1b2c3d4e5f60718293 BACKUP 90"],
+            ),
+            step("a stop", Stop(A), ["", "0a1b2c3d4e5f60718293 MASTER 90"]),
+        ],
+        ..PLAIN
+    },
+    Shape {
+        name: "neutron",
+        cables: &[
+            ("ha-a1b2c3d4-e5", [&["169.254.192.11/18"], &["169.254.192.12/18"]]),
+            ("qr-11112222-33", [&[], &[]]),
+            ("qg-44445555-66", [&[], &[]]),
+        ],
+        // Both have one priority, and none preempts.
+        story: &[
+            step("the first start", StartFirst, ["VR_1 MASTER 50", ""]),
+            step("the second start", StartSecond, ["VR_1 MASTER 50", "VR_1 BACKUP 50"]),
+            step("a cut cable", CableCut(A, "ha-a1b2c3d4-e5"), ["VR_1 FAULT 50", "VR_1 MASTER 50"]),
+            step("a cable put back", CableBack(A, "ha-a1b2c3d4-e5"), ["VR_1 BACKUP 50", "VR_1 MASTER 50"]),
+            step("a reload", Reload(A, "priority 50", "priority 60"), ["VR_1 BACKUP 60", "VR_1 MASTER 50"]),
+            step("a stop", Stop(B), ["VR_1 MASTER 60", ""]),
         ],
         ..PLAIN
     },
