@@ -29,6 +29,7 @@ mod tracking;
 mod watch;
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,9 @@ const EXIT_FAILURE: u8 = 1;
 
 /// Exit status when the configuration has nothing that can be run.
 const EXIT_CONFIG: u8 = 2;
+
+/// Where `ip netns` has its namespaces, by name.
+const NAMESPACES: &str = "/var/run/netns";
 
 /// Actions that are carried out before the sockets are looked at again.
 const ACTIONS: usize = 2048;
@@ -218,6 +222,11 @@ impl Daemon {
                 EXIT_CONFIG,
             )
         })?;
+        if let Some(name) = &plan.namespace {
+            File::open(Path::new(NAMESPACES).join(name))
+                .and_then(guard::enter)
+                .map_err(|error| (format!("cannot enter the network namespace `{name}`: {error}"), EXIT_FAILURE))?;
+        }
         let running = Running { routers: !plan.routers.is_empty(), services: !plan.lvs.services.is_empty() };
 
         if let Some((script, limit)) = &plan.notify.startup
@@ -230,7 +239,8 @@ impl Daemon {
         let mut port =
             LinuxPort::open().map_err(failed("cannot open sockets (CAP_NET_RAW and CAP_NET_ADMIN are needed)"))?;
         let monitor = Monitor::open().map_err(failed("cannot listen to the kernel's news"))?;
-        let reloads = Reloads::new(file.clone(), options.reading.clone()).map_err(failed("cannot prepare reloads"))?;
+        let reloads = Reloads::new(file.clone(), options.reading.clone(), plan.namespace.clone())
+            .map_err(failed("cannot prepare reloads"))?;
         let control = match Control::start(&options.control) {
             Ok(control) => Some(control),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

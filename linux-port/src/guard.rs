@@ -13,6 +13,7 @@ pub mod urgency;
 
 use std::cell::{Cell, OnceCell};
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvError, Sender, channel};
@@ -20,7 +21,7 @@ use std::thread::{self, Builder, JoinHandle, ThreadId};
 
 use log::{debug, warn};
 
-use crate::sys::process::be_nice;
+use crate::sys::process::{self, be_nice};
 use crate::sys::rights;
 pub use crate::sys::rights::Rights;
 use crate::sys::signal::{Signal, Signals};
@@ -120,6 +121,20 @@ pub fn start(builder: Builder, rights: Rights, body: impl FnOnce() + Send + 'sta
         shed(rights);
         body();
     })
+}
+
+/// Moves the calling thread into a network namespace, and with it every thread and program that is started from now on.
+///
+/// # Errors
+/// Of the system.
+pub fn enter(namespace: impl AsFd) -> io::Result<()> {
+    process::enter(&namespace)?;
+    let Some(keeper) = keeper() else { return Ok(()) };
+    let namespace = namespace.as_fd().try_clone_to_owned()?;
+    let (answer, answered) = channel();
+    // If it is gone, so is the answer.
+    let _ = keeper.jobs.send(Box::new(move |_| _ = answer.send(process::enter(&namespace))));
+    answered.recv().unwrap_or_else(gone)
 }
 
 /// The programs of the calling thread are so nice (nice(2)), whatever becomes of itself: before the first of them.

@@ -6,6 +6,7 @@ mod flagged;
 mod groups;
 pub mod hmac;
 mod judge;
+mod namespace;
 pub mod notify;
 pub mod options;
 pub mod pacing;
@@ -74,6 +75,8 @@ pub struct Plan {
     pub urgency: Arc<UrgencyPlan>,
     /// What the machine has besides, whoever is Active.
     pub statics: StaticPlan,
+    /// `net_namespace`, or what the command line says instead: where the agent runs.
+    pub namespace: Option<String>,
 }
 
 impl Plan {
@@ -306,6 +309,9 @@ pub fn load(file: &Path) -> Loaded {
 pub fn load_as(file: &Path, reading: &Reading) -> Loaded {
     let Loaded { mut plan, findings } = load_whole(file, reading);
     if let Some(plan) = &mut plan {
+        if reading.namespace.is_some() {
+            plan.namespace.clone_from(&reading.namespace);
+        }
         if reading.without_vrrp {
             plan.routers.clear();
             plan.groups.clear();
@@ -427,7 +433,8 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     let globals = planned_globals(&config.globals, &statements, findings);
     let statics = routings.statics;
     let globals = PlannedGlobals { delay_after_boot: asked.delay_after_boot(), ..globals };
-    Plan { globals, routers, groups, delays, pacing, tracking, lvs, notify, urgency, statics }
+    let namespace = namespace::read(&statements, &mut Reader::new(findings));
+    Plan { globals, routers, groups, delays, pacing, tracking, lvs, notify, urgency, statics, namespace }
 }
 
 /// What instances may not share.

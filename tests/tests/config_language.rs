@@ -163,6 +163,15 @@ fn one_file_for_two_machines_has_a_plan_for_each() {
 }
 
 #[test]
+fn the_command_line_names_a_namespace_before_the_file_does() {
+    let path = written("namespace", "net_namespace blue\n");
+    for (given, expected) in [(None, "blue"), (Some("red"), "red")] {
+        let loaded = plan::load_as(&path, &Reading { namespace: given.map(str::to_owned), ..Reading::default() });
+        assert_eq!(loaded.plan.unwrap().namespace.as_deref(), Some(expected));
+    }
+}
+
+#[test]
 fn what_is_said_names_the_place_that_somebody_wrote() {
     let instance = "vrrp_instance A {\n interface lan0\n virtual_router_id 1\n @main priority $HIGH\n virtual_ipaddress { 192.0.2.1 }\n}\n";
     let path = written("places", &format!("$HIGH=300\ninclude more\n{instance}~SEQ(I,1,3) nonsense_$I\n"));

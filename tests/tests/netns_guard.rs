@@ -41,10 +41,11 @@ fn main() {
         println!("skipped: in a user namespace of a single user no script can be another's");
         return;
     }
-    let tests: [(&str, fn(&Stage)); 4] = [
+    let tests: [(&str, fn(&Stage)); 5] = [
         ("every-thread-has-the-rights-it-needs", rights_of_threads),
         ("what-a-reload-brings-has-its-rights-too", rights_after_a_reload),
         ("urgency-is-the-threads-and-no-scripts", urgency),
+        ("all-of-it-is-in-the-namespace-that-the-file-names", namespace_of_the_file),
         (LATE, lateness),
     ];
     let realtime = realtime();
@@ -70,14 +71,14 @@ fn realtime() -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(said) }
 }
 
-/// One machine, and a folder in which everybody may write.
+/// One machine, with another beside it, and a folder in which everybody may write.
 struct Stage {
     lan: Lan,
 }
 
 impl Stage {
     fn new() -> Self {
-        let stage = Self { lan: Lan::new(&["one"]) };
+        let stage = Self { lan: Lan::new(&["one", "other"]) };
         fs::create_dir(stage.path("open")).expect("a folder can be made");
         fs::set_permissions(stage.path("open"), fs::Permissions::from_mode(0o777)).expect("a mode can be set");
         stage
@@ -388,4 +389,26 @@ fn lateness(stage: &Stage) {
     // Its limit does not end it, and what keepalived's maximum allows is no more than this one.
     let log = daemon.process.log();
     assert_eq!(log.matches("(max_auto_priority)").count(), 2, "{log}");
+}
+
+/// `net_namespace`: the other machine's. Its address goes there, and nothing of the agent is left on the first.
+fn namespace_of_the_file(stage: &Stage) {
+    let there = &stage.lan.host(1).namespace;
+    let network = |task: &str| fs::read_link(format!("/proc/{task}/ns/net"));
+    let wanted = there.enter(|| network("thread-self")).expect("a thread has a namespace");
+    stage.program("told", "readlink /proc/self/ns/net");
+    let before = format!("net_namespace {}\n", there.name());
+    let daemon = stage.start("", &before, "notify_master FOLDER/told");
+    assert_eq!(stage.said("told").trim(), wanted.to_string_lossy());
+    let held = |number| stage.lan.addresses(number).iter().any(|address| address.to_string() == "10.9.0.100");
+    assert_eq!([held(0), held(1)], [false, true], "who holds the address");
+    let pid = daemon.process.pid();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).expect("it has threads").flatten() {
+        let task = task.file_name().to_string_lossy().into_owned();
+        let name = fs::read_to_string(format!("/proc/{pid}/task/{task}/comm")).unwrap_or_default();
+        // The log was there before; it opens no socket of the network.
+        if name.trim() != "log" {
+            assert_eq!(network(&format!("{pid}/task/{task}")).expect("a thread has a namespace"), wanted, "{name}");
+        }
+    }
 }

@@ -35,11 +35,11 @@ pub(super) struct Finished {
 }
 
 impl Reloads {
-    /// Starts the thread; it ends when this is dropped.
+    /// Starts the thread; it ends when this is dropped. `namespace` is where the agent runs.
     ///
     /// # Errors
     /// Of the system.
-    pub(super) fn new(file: PathBuf, reading: Reading) -> io::Result<Self> {
+    pub(super) fn new(file: PathBuf, reading: Reading, namespace: Option<String>) -> io::Result<Self> {
         let (asked, questions) = channel::<Option<Request>>();
         let (answers, read) = channel();
         let done = Arc::new(EventFd::new()?);
@@ -49,6 +49,9 @@ impl Reloads {
             while let Ok(request) = questions.recv() {
                 let loaded = plan::load_as(&file, &reading);
                 log_findings(&loaded.findings);
+                if loaded.plan.as_ref().is_some_and(|plan| plan.namespace != namespace) {
+                    warn!("the network namespace stays as it is until the agent is started anew");
+                }
                 if answers.send(Finished { loaded, request }).is_err() {
                     return;
                 }

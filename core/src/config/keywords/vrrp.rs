@@ -40,7 +40,7 @@ pub(super) const FILE: &[Keyword] = &[
     port("includew"),
     port("includeb"),
     port("includea"),
-    not_yet("net_namespace"),
+    port("net_namespace"),
     not_yet("net_namespace_ipvs"),
     ignored("instance", "the command line names the pid files"),
     ignored("namespace_with_ipsets", FIREWALL),
