@@ -1,7 +1,8 @@
 //! The shapes of real configurations, each on a pair of machines, through an election, a script that fails, a cut cable,
 //! a reload and a stop: once keepalived beside keepalived, and Steadfast in the place of either. What each machine shows
 //! then (states and priorities, addresses, routes, rules, what was told to scripts and FIFOs) is the same, but for the
-//! differences that are listed here with their reasons.
+//! differences that are listed here with their reasons. The shapes with virtual servers are in
+//! `tests/src/vm/scenarios/shapes.rs`.
 
 #![forbid(unsafe_code)]
 

@@ -65,9 +65,8 @@ impl Director {
                 command
                     .args(["--dont-fork", "--log-console", "--no-syslog", "--log-detail", "--use-file"])
                     .arg(&configuration);
-                for (option, file) in [("--pid", "pid"), ("--vrrp_pid", "vrrp.pid"), ("--checkers_pid", "checkers.pid")]
-                {
-                    command.arg(option).arg(folder.join(file));
+                for child in ["", "vrrp_", "checkers_", "bfd_"] {
+                    command.arg(format!("--{child}pid")).arg(folder.join(format!("{child}pid")));
                 }
                 command
             }

@@ -103,6 +103,18 @@ impl Net {
         at
     }
 
+    /// Takes a machine's carrier away, as pulling its cable does.
+    #[track_caller]
+    pub fn unplug(&self, role: Role) {
+        self.hub.ip(&format!("link set p-{} down", role.name()));
+    }
+
+    /// Puts the cable back.
+    #[track_caller]
+    pub fn plug(&self, role: Role) {
+        self.hub.ip(&format!("link set p-{} up", role.name()));
+    }
+
     /// Has the second processor take in every packet, so that what a program's sending brings about elsewhere is not
     /// counted as its own time.
     #[track_caller]

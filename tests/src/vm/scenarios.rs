@@ -7,6 +7,7 @@ mod ipvs;
 mod runtime;
 mod same_table;
 pub mod scale;
+mod shapes;
 mod steady;
 mod tutorial;
 
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Scenario> {
         basics::all(),
         ipvs::all(),
         same_table::all(),
+        shapes::all(),
         tutorial::all(),
         runtime::all(),
         guide::all(),
