@@ -14,7 +14,7 @@ use steadfast_core::config::{Diagnostic, Message, Place, Severity};
 use crate::cli::CheckOptions;
 use crate::lvs::live::{self, Remark};
 use crate::plan;
-use crate::source::Lines;
+use crate::source::{Lines, Problem, Problems};
 
 /// The exit status of a file without warnings and errors.
 pub const EXIT_CLEAN: u8 = 0;
@@ -23,8 +23,9 @@ pub const EXIT_WARNINGS: u8 = 1;
 /// The exit status of a file with errors, or with `--strict` also of one with warnings.
 pub const EXIT_ERRORS: u8 = 2;
 
-/// The most findings of one severity that are kept; the others are counted.
-pub const MOST_FINDINGS: usize = 1000;
+/// The most findings of one severity that are kept; the others are counted. Those of all three go into the log at once,
+/// without a line being lost.
+pub const MOST_FINDINGS: usize = 100;
 
 /// The version of the JSON document.
 const SCHEMA: u32 = 1;
@@ -72,6 +73,42 @@ fn severity<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(severity)
 }
 
+/// How many findings there are of each severity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    notices: u64,
+    warnings: u64,
+    errors: u64,
+}
+
+impl Counts {
+    /// Counts one more; whether it is one of those that are kept.
+    pub(crate) fn add(&mut self, severity: Severity) -> bool {
+        let count = self.of_mut(severity);
+        *count += 1;
+        *count <= MOST_FINDINGS as u64
+    }
+
+    fn of_mut(&mut self, severity: Severity) -> &mut u64 {
+        match severity {
+            Severity::Notice => &mut self.notices,
+            Severity::Warning => &mut self.warnings,
+            Severity::Error => &mut self.errors,
+        }
+    }
+
+    const fn of(&self, severity: Severity) -> u64 {
+        match severity {
+            Severity::Notice => self.notices,
+            Severity::Warning => self.warnings,
+            Severity::Error => self.errors,
+        }
+    }
+}
+
+/// The worst first.
+const SEVERITIES: [Severity; 3] = [Severity::Error, Severity::Warning, Severity::Notice];
+
 /// Everything that there is to say about a file, bounded in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
@@ -84,9 +121,7 @@ pub struct Findings {
     once: HashSet<Finding>,
     /// What is to be said about the machine, not about the file.
     live: Vec<Remark>,
-    notices: u64,
-    warnings: u64,
-    errors: u64,
+    counts: Counts,
     /// How many of the warnings are about what only keepalived has, or takes without a word.
     lacking: u64,
 }
@@ -101,9 +136,7 @@ impl Findings {
             list: Vec::new(),
             once: HashSet::new(),
             live: Vec::new(),
-            notices: 0,
-            warnings: 0,
-            errors: 0,
+            counts: Counts::default(),
             lacking: 0,
         }
     }
@@ -131,7 +164,7 @@ impl Findings {
     /// Adds what the core's grammar says.
     pub fn add(&mut self, diagnostic: Diagnostic<'_>) {
         let Diagnostic { place, severity, message } = diagnostic;
-        let before = self.warnings;
+        let before = self.counts.warnings;
         let is_lacking = matches!(message, Message::NotYet { .. });
         if let Message::DuplicateRouter { other, place: other_place } = message {
             let (other, at) = (Short(other), self.name_of(other_place));
@@ -143,15 +176,15 @@ impl Findings {
         }
         if is_lacking {
             // One that was said already does not count again.
-            self.lacking += self.warnings - before;
+            self.lacking += self.counts.warnings - before;
         }
     }
 
     /// Warns of what keepalived takes without a word.
     pub(crate) fn add_advice(&mut self, place: Place, message: impl fmt::Display) {
-        let before = self.warnings;
+        let before = self.counts.warnings;
         self.push(place, Severity::Warning, || message.to_string());
-        self.lacking += self.warnings - before;
+        self.lacking += self.counts.warnings - before;
     }
 
     /// Adds a sentence that is none of the core's.
@@ -161,15 +194,20 @@ impl Findings {
 
     /// Adds what is to be said about the machine that the file is for.
     pub fn add_live(&mut self, remark: Remark) {
-        *self.counter(remark.severity) += 1;
+        self.counts.add(remark.severity);
         self.live.push(remark);
     }
 
-    fn counter(&mut self, severity: Severity) -> &mut u64 {
-        match severity {
-            Severity::Notice => &mut self.notices,
-            Severity::Warning => &mut self.warnings,
-            Severity::Error => &mut self.errors,
+    /// Adds what is wrong with what a file includes and defines.
+    pub(crate) fn add_problems(&mut self, problems: Problems) {
+        let Problems { list, counts } = problems;
+        let mut more = counts;
+        for Problem { place, severity, message } in list {
+            *more.of_mut(severity) -= 1;
+            self.add_text(place, severity, message);
+        }
+        for severity in SEVERITIES {
+            *self.counts.of_mut(severity) += more.of(severity);
         }
     }
 
@@ -177,9 +215,7 @@ impl Findings {
         if self.lines.are_expanded() {
             return self.push_once(place, severity, message());
         }
-        let count = self.counter(severity);
-        *count += 1;
-        if *count <= MOST_FINDINGS as u64 {
+        if self.counts.add(severity) {
             let finding = self.finding(place, severity, message());
             self.list.push((place, finding));
         }
@@ -191,9 +227,7 @@ impl Findings {
         if self.once.contains(&finding) {
             return;
         }
-        let count = self.counter(severity);
-        *count += 1;
-        if *count <= MOST_FINDINGS as u64 {
+        if self.counts.add(severity) {
             self.once.insert(finding.clone());
             self.list.push((place, finding));
         }
@@ -214,32 +248,47 @@ impl Findings {
 
     /// How many there are of a severity, kept or not.
     pub fn count(&self, severity: Severity) -> u64 {
-        match severity {
-            Severity::Notice => self.notices,
-            Severity::Warning => self.warnings,
-            Severity::Error => self.errors,
-        }
+        self.counts.of(severity)
     }
 
     /// Whether something is wrong with the file itself: an error, or a warning of more than that only keepalived has
     /// what it asks for.
     pub fn has_mistakes(&self) -> bool {
-        self.errors > 0 || self.warnings > self.lacking
+        self.has_errors() || self.counts.warnings > self.lacking
     }
 
     /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
-        self.errors > 0
+        self.counts.errors > 0
     }
 
     /// How many were counted but not kept.
     pub fn omitted(&self) -> u64 {
-        self.notices + self.warnings + self.errors - (self.list.len() + self.live.len()) as u64
+        let Counts { notices, warnings, errors } = self.counts;
+        notices + warnings + errors - (self.list.len() + self.live.len()) as u64
+    }
+
+    /// How many were counted but not kept, in a sentence; `None` if there are none.
+    pub fn rest(&self) -> Option<String> {
+        let kept = |severity| {
+            let listed = self.list.iter().filter(|(_, finding)| finding.severity == severity).count();
+            (listed + self.live.iter().filter(|remark| remark.severity == severity).count()) as u64
+        };
+        let more = SEVERITIES.map(|severity| (self.count(severity) - kept(severity), severity));
+        let more = more.iter().filter(|(count, _)| *count > 0);
+        let more = more.map(|(count, severity)| format!("{count} {severity}{}", if *count == 1 { "" } else { "s" }));
+        let more: Vec<_> = more.collect();
+        (!more.is_empty()).then(|| format!("{}: and {} more", Printable(&self.file), more.join(", ")))
+    }
+
+    /// What there is to say about the file, a line each: what was kept, and how much there is besides.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.iter().map(ToString::to_string).chain(self.rest())
     }
 
     /// The exit status of `steadfast check`.
     pub fn exit_status(&self, strict: bool) -> u8 {
-        match (self.errors, self.warnings) {
+        match (self.counts.errors, self.counts.warnings) {
             (0, 0) => EXIT_CLEAN,
             (0, _) if !strict => EXIT_WARNINGS,
             _ => EXIT_ERRORS,
@@ -251,11 +300,8 @@ impl Findings {
     /// # Errors
     /// Those of `out`.
     pub fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        for finding in self.iter() {
-            writeln!(out, "{finding}")?;
-        }
-        if self.omitted() > 0 {
-            writeln!(out, "{}: and {} more findings", self.file, self.omitted())?;
+        for line in self.lines() {
+            writeln!(out, "{line}")?;
         }
         for Remark { severity, message } in &self.live {
             writeln!(out, "live: {severity}: {message}")?;
@@ -274,9 +320,9 @@ impl Findings {
         let document = Document {
             schema: SCHEMA,
             file: &self.file,
-            errors: self.errors,
-            warnings: self.warnings,
-            notices: self.notices,
+            errors: self.counts.errors,
+            warnings: self.counts.warnings,
+            notices: self.counts.notices,
             omitted: self.omitted(),
             findings: self.iter().collect(),
             live: self
@@ -364,9 +410,14 @@ mod tests {
 
     #[test]
     fn findings_are_sorted_and_counted() {
-        let findings = findings(&[Severity::Warning; 1010]);
-        assert_eq!(findings.iter().count(), MOST_FINDINGS);
-        assert_eq!((findings.count(Severity::Warning), findings.omitted()), (1010, 10));
+        let many = [[Severity::Warning; MOST_FINDINGS + 10].as_slice(), &[Severity::Error; MOST_FINDINGS + 1]].concat();
+        let findings = findings(&many);
+        assert_eq!(findings.iter().count(), 2 * MOST_FINDINGS);
+        assert_eq!((findings.count(Severity::Warning), findings.omitted()), (MOST_FINDINGS as u64 + 10, 11));
+        assert_eq!(findings.lines().last().as_deref(), Some("a.conf: and 1 error, 10 warnings more"));
+        let mut text = Vec::new();
+        findings.write_text(&mut text).unwrap();
+        assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 2 * MOST_FINDINGS + 1);
     }
 
     #[test]

@@ -329,9 +329,7 @@ fn load_whole(file: &Path, reading: &Reading) -> Loaded {
     let plan = match source::read(file, reading.config_id.as_deref()) {
         Ok(source) => {
             findings.set_lines(source.lines);
-            for problem in source.problems {
-                findings.add_text(problem.place, problem.severity, problem.message);
-            }
+            findings.add_problems(source.problems);
             judge::judge(&source.text, &mut findings);
             Some(plan(&source.text, &mut findings))
         }

@@ -3,23 +3,29 @@
 //! has written. What the lines mean is not known here, but for `include`, which keepalived looks for in the same way: at
 //! the beginning of a line, wherever that line stands, and before anything is put into it.
 //!
-//! Everything is bounded: bytes, files, depth, and what a pattern may match.
+//! Everything is bounded: bytes, files, depth, what patterns may look at, and how long a pipe is waited for.
 
 mod expand;
 mod glob;
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use steadfast_core::config::diagnostic::Short;
 use steadfast_core::config::lexer::{Kind, Lexer, Quoting};
 use steadfast_core::config::{self, Place, Severity};
+use steadfast_core::time::Duration;
 
+use crate::check::Counts;
+use crate::sys::poll::PollSet;
 use expand::{Context, Piece, Step};
-use glob::Matches;
+use glob::{Looks, Matches};
 
 /// The most bytes that are read, all files together.
 pub const MOST_BYTES: u64 = 16 << 20;
@@ -30,6 +36,9 @@ const MOST_FILES: usize = 1000;
 /// How many files may be open within each other.
 const MOST_DEPTH: usize = 16;
 
+/// How long it may take until everything has come out of a pipe: less than a client waits for a reload.
+const PIPE_SECONDS: u64 = 5;
+
 /// A configuration as one text.
 #[derive(Debug)]
 pub struct Source {
@@ -38,7 +47,23 @@ pub struct Source {
     /// Where its lines come from.
     pub lines: Lines,
     /// What is wrong with the `include`s, by places in the text.
-    pub problems: Vec<Problem>,
+    pub problems: Problems,
+}
+
+/// What is to be said about `include`s and definitions: of each severity as many as are shown; the others are counted.
+#[derive(Debug, Default)]
+pub struct Problems {
+    pub(crate) list: Vec<Problem>,
+    /// Those that are not in the list too.
+    pub(crate) counts: Counts,
+}
+
+impl Problems {
+    fn add(&mut self, place: Place, severity: Severity, message: impl FnOnce() -> String) {
+        if self.counts.add(severity) {
+            self.list.push(Problem { place, severity, message: message() });
+        }
+    }
 }
 
 /// What is to be said about an `include`.
@@ -126,7 +151,7 @@ pub fn read(file: &Path, id: Option<&str>) -> Result<Source, (Place, String)> {
     let source = if text.contains("include") {
         Expansion::new(file, text, left).run()
     } else {
-        Source { text, lines: Lines::default(), problems: Vec::new() }
+        Source { text, lines: Lines::default(), problems: Problems::default() }
     };
     Ok(if expand::is_wanted(&source.text) { source.expanded(file, id) } else { source })
 }
@@ -135,11 +160,16 @@ impl Source {
     /// The same with everything put in.
     fn expanded(self, file: &Path, id: Option<&str>) -> Self {
         let Self { text, mut lines, problems } = self;
+        // Each file is looked for once, however often it wants to know.
+        let known = RefCell::new(HashMap::new());
         let directory = |line| {
             let origin = lines.origin(Place { line, column: 1 }).0.map_or(file, Path::new);
-            let directory = origin.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let absolute = fs::canonicalize(directory.unwrap_or(Path::new(".")));
-            absolute.unwrap_or_default().to_string_lossy().into_owned()
+            let look = || {
+                let directory = origin.parent().filter(|parent| !parent.as_os_str().is_empty());
+                let absolute = fs::canonicalize(directory.unwrap_or(Path::new(".")));
+                absolute.unwrap_or_default().to_string_lossy().into_owned()
+            };
+            known.borrow_mut().entry(origin.to_owned()).or_insert_with(look).clone()
         };
         let id = id.map_or_else(host_name, str::to_owned);
         let expanded = expand::expand(&text, problems, &Context { id: &id, directory: &directory });
@@ -155,9 +185,46 @@ fn host_name() -> String {
 }
 
 fn read_main(file: &Path) -> Result<Vec<u8>, String> {
-    // It may be a pipe.
-    let opened = File::open(file).map_err(cannot_read)?;
-    read_bounded(opened, MOST_BYTES)?.ok_or(format!("the file is larger than {} MiB", MOST_BYTES >> 20))
+    if fs::metadata(file).map_err(cannot_read)?.file_type().is_fifo() {
+        return read_pipe(file, Duration::from_secs(PIPE_SECONDS));
+    }
+    read_bounded(open(file).map_err(cannot_read)?, MOST_BYTES)?.ok_or_else(too_large)
+}
+
+fn too_large() -> String {
+    format!("the file is larger than {} MiB", MOST_BYTES >> 20)
+}
+
+/// What comes out of a pipe until nobody writes to it any more. Whoever does may still have to open it.
+fn read_pipe(path: &Path, patience: Duration) -> Result<Vec<u8>, String> {
+    let mut pipe = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(cannot_read)?;
+    let deadline = Instant::now() + std::time::Duration::from_micros(patience.as_micros());
+    let mut polls = PollSet::new();
+    polls.add(pipe.as_fd());
+    let mut bytes = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let what = if bytes.is_empty() { "nothing has" } else { "not everything has" };
+            return Err(format!("{what} come out of the pipe within {} s", patience.as_micros() / 1_000_000));
+        }
+        let left = Duration::from_micros(u64::try_from(left.as_micros()).unwrap_or(u64::MAX).max(1));
+        if polls.wait(Some(left)).map_err(cannot_read)? == 0 {
+            continue;
+        }
+        match pipe.read(&mut buffer) {
+            // Who has nothing to say has not said that there shall be nothing.
+            Ok(0) if bytes.is_empty() => return Err("nothing has come out of the pipe".to_owned()),
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error) => return Err(cannot_read(error)),
+        }
+        if bytes.len() as u64 > MOST_BYTES {
+            return Err(too_large());
+        }
+    }
 }
 
 /// Opens a file that a configuration names; never waits, and touches nothing but files.
@@ -166,7 +233,7 @@ fn read_main(file: &Path) -> Result<Vec<u8>, String> {
 /// Those of the system; `InvalidInput` for a directory, a pipe, a device and the like.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let regular = |known: Metadata| {
-        let is_none = || io::Error::new(io::ErrorKind::InvalidInput, "it is no file");
+        let is_none = || io::Error::new(ErrorKind::InvalidInput, "it is no file");
         known.is_file().then_some(()).ok_or_else(is_none)
     };
     // Already to open a device may do something.
@@ -179,7 +246,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 
 /// The bytes of a file; `None` if there are more than `most`.
 fn read_bounded(file: File, most: u64) -> Result<Option<Vec<u8>>, String> {
-    // One that has no size, such as a pipe, takes as much as there comes.
+    // One that has no size, such as those of /proc, takes as much as there comes.
     let size = file.metadata().map_or(0, |known| known.len()).min(most);
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0).saturating_add(1));
     file.take(most + 1).read_to_end(&mut bytes).map_err(cannot_read)?;
@@ -226,7 +293,7 @@ struct Included {
 struct Expansion {
     text: String,
     lines: Lines,
-    problems: Vec<Problem>,
+    problems: Problems,
     /// The files within each other, the innermost last.
     open: Vec<Open>,
     /// How many lines the text has.
@@ -235,6 +302,8 @@ struct Expansion {
     bytes_left: u64,
     /// How many files may still be read.
     files_left: usize,
+    /// What patterns may still look at.
+    looks: Looks,
 }
 
 impl Expansion {
@@ -245,11 +314,12 @@ impl Expansion {
         Self {
             text: String::new(),
             lines,
-            problems: Vec::new(),
+            problems: Problems::default(),
             open: vec![main],
             count: 0,
             bytes_left,
             files_left: MOST_FILES,
+            looks: Looks::default(),
         }
     }
 
@@ -258,8 +328,8 @@ impl Expansion {
             if let Some(path) = current.wanted.pop_front() {
                 let place = current.place;
                 if let Err(problem) = self.include(&path) {
-                    let message = format!("`{}` is not included: {problem}", Short(&path.to_string_lossy()));
-                    self.problem(place, Severity::Error, message);
+                    let message = || format!("`{}` is not included: {problem}", Short(&path.to_string_lossy()));
+                    self.problems.add(place, Severity::Error, message);
                 }
             } else if let Some(piece) = current.next_piece() {
                 self.piece(&piece);
@@ -296,7 +366,7 @@ impl Expansion {
         self.count = self.count.saturating_add(lines_in(before)).saturating_add(1);
         let place = Place { line: self.count, column: place.column };
         match include {
-            Err(problem) => self.problem(place, Severity::Error, problem),
+            Err(problem) => self.problems.add(place, Severity::Error, || problem),
             Ok(include) => self.resolve(place, &include),
         }
     }
@@ -304,29 +374,28 @@ impl Expansion {
     /// Finds out which files an `include` means.
     fn resolve(&mut self, place: Place, include: &Include<'_>) {
         let Some(current) = self.open.last_mut() else { return };
-        let matches = match glob::expand(&current.directory, include.pattern) {
+        let matches = match glob::expand(&current.directory, include.pattern, &mut self.looks) {
             Ok(matches) => matches,
             Err(problem) => {
-                let message = format!("`{}` is not included: {problem}", Short(include.pattern));
-                return self.problem(place, Severity::Error, message);
+                let message = || format!("`{}` is not included: {problem}", Short(include.pattern));
+                return self.problems.add(place, Severity::Error, message);
             }
         };
         current.place = place;
-        let mut findings = Vec::new();
         for Matches { pattern, wild, paths } in matches {
             let pattern = Short(&pattern);
+            let mut problem = |severity, message: std::fmt::Arguments<'_>| {
+                self.problems.add(place, severity, || message.to_string());
+            };
             if !paths.is_empty() {
                 current.wanted.extend(paths);
             } else if !wild {
-                findings.push((Severity::Error, format!("`{pattern}` is not included: there is no such file")));
+                problem(Severity::Error, format_args!("`{pattern}` is not included: there is no such file"));
             } else if include.wants_matches {
-                findings.push((Severity::Error, format!("no file matches `{pattern}`")));
+                problem(Severity::Error, format_args!("no file matches `{pattern}`"));
             } else {
-                findings.push((Severity::Notice, format!("no file matches `{pattern}`; nothing is included")));
+                problem(Severity::Notice, format_args!("no file matches `{pattern}`; nothing is included"));
             }
-        }
-        for (severity, message) in findings {
-            self.problem(place, severity, message);
         }
     }
 
@@ -356,10 +425,6 @@ impl Expansion {
         let bytes = read_bounded(file, self.bytes_left)?.ok_or_else(too_large)?;
         let text = utf8(bytes).map_err(|(place, problem)| format!("{place}: {problem}"))?;
         Ok(Included { text, identity })
-    }
-
-    fn problem(&mut self, place: Place, severity: Severity, message: String) {
-        self.problems.push(Problem { place, severity, message });
     }
 }
 
@@ -417,5 +482,26 @@ impl<'a> Include<'a> {
             Kind::EndOfLine | Kind::End => Some((token.place, Ok(Self { pattern, wants_matches }))),
             _ => Some((token.place, Err(format!("`{name}` wants one file; a name with blanks stands in quotes")))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_or_closes_is_not_waited_for_without_end() {
+        let path = std::env::temp_dir().join(format!("steadfast-pipe-{}", std::process::id()));
+        let _ = fs::remove_file(&path);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let read = || read_pipe(&path, Duration::from_secs(1)).unwrap_err();
+        assert_eq!(read(), "nothing has come out of the pipe within 1 s");
+        let mut writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        writer.write_all(b"vrrp_instance").unwrap();
+        assert_eq!(read(), "not everything has come out of the pipe within 1 s");
+        fs::remove_file(&path).unwrap();
     }
 }

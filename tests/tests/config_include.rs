@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use steadfast_core::config::Severity;
+use steadfast_linux::check::MOST_FINDINGS;
 use steadfast_linux::plan::{self, Loaded};
 use steadfast_linux::source;
 
@@ -123,6 +125,48 @@ fn what_cannot_be_read_is_said() {
         "main:4:9: error: `/dev/null` is not included: the file cannot be read: it is no file",
     ];
     assert_eq!(findings, expected);
+}
+
+#[test]
+fn a_configuration_may_come_out_of_a_pipe_but_of_nothing_else_that_is_no_file() {
+    let folder = folder("pipe");
+    let main = folder.join("main");
+    assert!(Command::new("mkfifo").arg(&main).status().unwrap().success());
+    let write = |text: String| {
+        let main = main.clone();
+        thread::spawn(move || fs::write(main, text).unwrap())
+    };
+    // More than fits into it at once.
+    let writer = write(format!("{}{}", "# a comment\n".repeat(100_000), instance("A", 1)));
+    let (loaded, findings) = load(&folder);
+    writer.join().unwrap();
+    assert_eq!((names(&loaded), findings), (vec!["A"], vec![]));
+    // Nothing is not what somebody has written.
+    let writer = write(String::new());
+    let (loaded, findings) = load(&folder);
+    writer.join().unwrap();
+    assert_eq!(findings, ["main:1:1: error: nothing has come out of the pipe"]);
+    assert!(loaded.plan.is_none());
+    for (path, problem) in [(&*folder, "it is no file"), (Path::new("/dev/zero"), "it is no file")] {
+        let findings: Vec<_> = plan::load(path).findings.iter().map(ToString::to_string).collect();
+        assert_eq!(findings, [format!("{}:1:1: error: the file cannot be read: {problem}", path.display())]);
+    }
+}
+
+#[test]
+fn patterns_look_at_a_bounded_number_of_files_all_together() {
+    let folder = folder("patterns");
+    for number in 0..100 {
+        write(&folder, &format!("d{number}/x"), "");
+    }
+    let include = format!("include d*/*.conf\ninclude \"{}x\"\n", "{a}".repeat(1000));
+    write(&folder, "main", &include.repeat(3000));
+    let begun = Instant::now();
+    let (loaded, findings) = load(&folder);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(findings.len() < 2 * MOST_FINDINGS, "{}", findings.len());
+    assert!(findings.iter().any(|finding| finding.ends_with("all patterns together look at too many files")));
+    assert_eq!(loaded.findings.omitted() as usize + findings.len(), 6000);
 }
 
 /// Far more than it takes.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use steadfast_core::config::Severity;
 use steadfast_linux::plan::{self, Loaded, Reading};
@@ -216,4 +217,24 @@ fn a_text_that_would_explode_is_an_error_and_changes_nothing() {
          500000 lines";
     assert_eq!(findings, [expected]);
     assert!(loaded.findings.has_errors() && loaded.plan.unwrap().is_empty());
+}
+
+/// Far more than an unoptimized build takes on a busy machine, far less than a quadratic one would.
+const SOON: Duration = Duration::from_secs(20);
+
+#[test]
+fn lines_of_megabytes_take_bounded_time() {
+    let huge = 1 << 20;
+    let values = format!("$A=b\n{}\n", "$A ".repeat(huge));
+    let nothing = format!("{}\n", "$A ".repeat(huge));
+    let braces = format!("$A=b\n{}\n", "${ ".repeat(huge));
+    let conditions = format!("{}x\n", "@^nobody ".repeat(huge));
+    let quotes = format!("{}$A\n", "'\"".repeat(huge));
+    let folders = format!("{}\n", "${_PWD} ".repeat(huge));
+    for (number, text) in [values, nothing, braces, conditions, quotes, folders].iter().enumerate() {
+        let begun = Instant::now();
+        let (_, findings) = load(&written(&format!("line-{number}"), text));
+        assert!(begun.elapsed() < SOON, "{:?} for {:?}...", begun.elapsed(), &text[..20]);
+        assert!(findings.iter().any(|finding| finding.contains("error: ")), "{findings:?} for {:?}...", &text[..20]);
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -18,6 +18,7 @@ use crate::control::{Answer, Reloaded, Request};
 use crate::guard;
 use crate::plan::{self, Loaded, Plan, Reading};
 use crate::sys::event::EventFd;
+use crate::sys::process;
 
 /// The reader and what it was asked for.
 #[derive(Debug)]
@@ -27,10 +28,13 @@ pub(super) struct Reloads {
     done: Arc<EventFd>,
 }
 
-/// A file that was read, and who wants to know.
+/// A file that was read, and who wants to know. The loop has nothing to do with it but to pass it on.
 #[derive(Debug)]
 pub(super) struct Finished {
-    loaded: Loaded,
+    /// What it says, unless it has errors: a running agent keeps what it has rather than half of a new one.
+    plan: Option<Box<Plan>>,
+    /// What there is to say about it, if somebody wants to know.
+    findings: Vec<String>,
     request: Option<Request>,
 }
 
@@ -47,15 +51,16 @@ impl Reloads {
         let builder = thread::Builder::new().name("reload".into());
         guard::start(builder, guard::RELOAD, move || {
             while let Ok(request) = questions.recv() {
-                let loaded = plan::load_as(&file, &reading);
-                log_findings(&loaded.findings);
-                if loaded.plan.as_ref().is_some_and(|plan| plan.namespace != namespace) {
+                let finished = Finished::read(&file, &reading, request);
+                if finished.plan.as_ref().is_some_and(|plan| plan.namespace != namespace) {
                     warn!("the network namespace stays as it is until the agent is started anew");
                 }
-                if answers.send(Finished { loaded, request }).is_err() {
+                if answers.send(finished).is_err() {
                     return;
                 }
                 raise.raise();
+                // What a large file has taken is not kept until there is another one.
+                process::release_heap();
             }
         })?;
         Ok(Self { asked, read, done })
@@ -82,16 +87,24 @@ impl AsFd for Reloads {
 }
 
 impl Finished {
-    /// The plan, if the file has no errors: a running agent keeps what it has rather than half of a new one.
-    pub(super) fn plan(&self) -> Option<Plan> {
-        self.loaded.plan.clone().filter(|_| !self.loaded.findings.has_errors())
+    fn read(file: &Path, reading: &Reading, request: Option<Request>) -> Self {
+        let Loaded { plan, findings } = plan::load_as(file, reading);
+        log_findings(&findings);
+        // What is not used is done away with here: it may be large.
+        let plan = plan.filter(|_| !findings.has_errors()).map(Box::new);
+        let findings = if request.is_some() { findings.lines().collect() } else { Vec::new() };
+        Self { plan, findings, request }
+    }
+
+    /// The plan, if there is one to be carried out; once.
+    pub(super) fn take_plan(&mut self) -> Option<Plan> {
+        self.plan.take().map(|plan| *plan)
     }
 
     /// Tells whoever asked.
     pub(super) fn answer(self, applied: bool) {
         if let Some(request) = self.request {
-            let findings = self.loaded.findings.iter().map(ToString::to_string).collect();
-            request.answer(Answer::Reload(Reloaded::new(applied, findings)));
+            request.answer(Answer::Reload(Reloaded::new(applied, self.findings)));
         }
     }
 }
@@ -113,8 +126,8 @@ impl Daemon {
 
     /// Has what is needed made for a configuration that was read.
     pub(super) fn reloaded(&mut self, now: Instant) {
-        while let Some(finished) = self.reloads.finished() {
-            match finished.plan() {
+        while let Some(mut finished) = self.reloads.finished() {
+            match finished.take_plan() {
                 Some(plan) if self.stopping.is_none() => self.links.prepare(plan, finished),
                 _ => {
                     error!("the configuration is not valid; the old one stays in force");
@@ -152,7 +165,7 @@ pub(super) fn log_findings(findings: &Findings) {
             Severity::Notice => info!("{finding}"),
         }
     }
-    if findings.omitted() > 0 {
-        warn!("there are {} more findings", findings.omitted());
+    if let Some(rest) = findings.rest() {
+        warn!("{rest}");
     }
 }

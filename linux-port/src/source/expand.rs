@@ -20,7 +20,7 @@ use std::rc::Rc;
 use steadfast_core::config::diagnostic::Short;
 use steadfast_core::config::{Place, Severity};
 
-use super::{MOST_BYTES, Problem};
+use super::{MOST_BYTES, Problem, Problems};
 use line::Line;
 pub(super) use line::Piece;
 
@@ -29,6 +29,9 @@ const MOST_WORK: usize = 4 * MOST_BYTES as usize;
 
 /// What a line costs beside its bytes.
 const LINE_COST: usize = 134;
+
+/// What a piece of a line costs.
+const PIECE_COST: usize = 16;
 
 /// How deep values, sequences and lines of definitions may stand within each other.
 const MOST_DEPTH: usize = 32;
@@ -42,11 +45,12 @@ pub(super) struct Context<'a> {
 }
 
 /// A text without anything left to expand.
+#[derive(Default)]
 pub(super) struct Expanded {
     pub(super) text: String,
     pub(super) map: Vec<Step>,
     pub(super) pieces: Vec<Piece>,
-    pub(super) problems: Vec<Problem>,
+    pub(super) problems: Problems,
 }
 
 /// From this line on, the lines of the text are those of the source, one after the other.
@@ -71,8 +75,9 @@ fn concerns(line: &str) -> bool {
 }
 
 /// Expands a text. `problems` are those that are known already, by places in it.
-pub(super) fn expand(text: &str, problems: Vec<Problem>, context: &Context<'_>) -> Expanded {
-    let mut known = problems.into_iter();
+pub(super) fn expand(text: &str, problems: Problems, context: &Context<'_>) -> Expanded {
+    let Problems { list, counts } = problems;
+    let mut known = list.into_iter();
     let next_known = known.next();
     let mut expander = Expander {
         context,
@@ -87,9 +92,8 @@ pub(super) fn expand(text: &str, problems: Vec<Problem>, context: &Context<'_>) 
         last_step: None,
         done: Expanded {
             text: String::with_capacity(text.len()),
-            map: Vec::new(),
-            pieces: Vec::new(),
-            problems: Vec::new(),
+            problems: Problems { list: Vec::new(), counts },
+            ..Expanded::default()
         },
     };
     if let Err(Stop) = expander.run() {
@@ -99,13 +103,13 @@ pub(super) fn expand(text: &str, problems: Vec<Problem>, context: &Context<'_>) 
             MOST_WORK / LINE_COST / 1000 * 1000
         );
         // A part of it could be anything.
-        expander.done = Expanded { text: String::new(), map: Vec::new(), pieces: Vec::new(), problems: Vec::new() };
+        expander.done = Expanded::default();
         expander.count = 0;
         expander.fault(expander.line, 1, message);
         return expander.done;
     }
-    expander.done.problems.extend(expander.next_known.take());
-    expander.done.problems.extend(expander.known);
+    expander.done.problems.list.extend(expander.next_known.take());
+    expander.done.problems.list.extend(expander.known);
     expander.done
 }
 
@@ -158,7 +162,7 @@ impl<'a> Expander<'a> {
         self.line = self.line.saturating_add(1);
         while let Some(mut problem) = self.next_known.take_if(|problem| problem.place.line <= self.line) {
             problem.place.line = self.count.saturating_add(1);
-            self.done.problems.push(problem);
+            self.done.problems.list.push(problem);
             self.next_known = self.known.next();
         }
         Some(text)
@@ -190,6 +194,8 @@ impl<'a> Expander<'a> {
             if !is_for_us {
                 return self.emit(&line.begun());
             }
+            // Of a line of megabytes there may be as many.
+            self.work(line.text.len())?;
             line = line.cut(end);
         }
         if line.text.trim_start().starts_with('~') {
@@ -310,8 +316,12 @@ impl<'a> Expander<'a> {
         if depth > MOST_DEPTH {
             return Err(Fault::Says(format!("the value of `{}` names itself", Short(reference))));
         }
+        self.work(0).map_err(|Stop| Fault::Stop)?;
         let Some(definition) = self.definitions.get(reference).cloned() else {
-            return Ok(self.predefined(reference, line, made));
+            let before = made.len();
+            let is_one = self.predefined(reference, line, made);
+            self.work(made.len() - before).map_err(|Stop| Fault::Stop)?;
+            return Ok(is_one);
         };
         if definition.several {
             let message = format!("`{}` has several lines: it cannot be named by another value", Short(reference));
@@ -384,8 +394,10 @@ impl<'a> Expander<'a> {
 
     fn emit(&mut self, line: &Line) -> Result<(), Stop> {
         self.push(&line.text)?;
-        let begin = u32::try_from(self.done.pieces.len()).unwrap_or(u32::MAX);
+        let before = self.done.pieces.len();
         self.done.pieces.extend(line.columns());
+        self.work((self.done.pieces.len() - before) * PIECE_COST)?;
+        let begin = u32::try_from(before).unwrap_or(u32::MAX);
         let end = u32::try_from(self.done.pieces.len()).unwrap_or(u32::MAX);
         self.done.map.push(Step { first: self.count, line: line.line, pieces: (begin, end) });
         self.last_step = None;
@@ -418,7 +430,7 @@ impl<'a> Expander<'a> {
         self.done.map.push(Step { first: self.count, line, pieces: (0, 0) });
         self.last_step = None;
         let place = Place { line: self.count, column };
-        self.done.problems.push(Problem { place, severity: Severity::Error, message });
+        self.done.problems.add(place, Severity::Error, || message);
     }
 }
 
@@ -458,8 +470,9 @@ fn next_reference(text: &str, mut offset: usize) -> Option<(usize, usize, &str)>
         let start = offset + text.get(offset..)?.find('$')?;
         let behind = text.get(start + 1..)?;
         if let Some(braced) = behind.strip_prefix('{') {
-            let end = braced.find('}');
-            let inside = end.and_then(|end| braced.get(..end));
+            // Up to the next `$` at most: however many have no end, each letter is looked at once.
+            let end = braced.find(['}', '$']).and_then(|end| braced.split_at_checked(end));
+            let inside = end.filter(|(_, behind)| behind.starts_with('}')).map(|(inside, _)| inside);
             let is_reference = |inside: &&str| {
                 name(inside).is_some_and(|name| {
                     name.len() == inside.len()

@@ -10,8 +10,30 @@ const MOST_BYTES: usize = 4096;
 /// The most patterns that braces make.
 const MOST_PATTERNS: usize = 256;
 
-/// The most directory entries that are looked at for one `include`.
-const MOST_ENTRIES: usize = 20_000;
+/// The most directory entries and paths that are looked at, all `include`s together; long patterns count more.
+const MOST_LOOKS: usize = 200_000;
+
+/// So many letters of a pattern cost as much as looking at an entry.
+const LETTERS: usize = 16;
+
+/// What may still be looked at.
+pub(super) struct Looks(usize);
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self(MOST_LOOKS)
+    }
+}
+
+impl Looks {
+    /// Takes one look with a pattern, or a part of one.
+    fn take(&mut self, pattern: &str) -> Result<(), String> {
+        let left = self.0.checked_sub(1 + pattern.len() / LETTERS);
+        // Whoever comes next shall not find something left.
+        self.0 = left.unwrap_or(0);
+        left.map(|_| ()).ok_or_else(|| "all patterns together look at too many files".to_owned())
+    }
+}
 
 /// A pattern without braces, and what it matches.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,16 +50,15 @@ pub(super) struct Matches {
 ///
 /// # Errors
 /// Why it cannot be said.
-pub(super) fn expand(directory: &Path, pattern: &str) -> Result<Vec<Matches>, String> {
+pub(super) fn expand(directory: &Path, pattern: &str, looks: &mut Looks) -> Result<Vec<Matches>, String> {
     if pattern.len() > MOST_BYTES {
         return Err("its name is too long".into());
     }
-    let mut entries_left = MOST_ENTRIES;
     let mut all = Vec::new();
-    for pattern in braces(pattern)? {
+    for pattern in braces(pattern, looks)? {
         let wild = pattern.contains(['*', '?', '[']);
         let paths = if wild {
-            matching(directory, &pattern, &mut entries_left)?
+            matching(directory, &pattern, looks)?
         } else {
             Some(directory.join(&pattern)).filter(|path| fs::symlink_metadata(path).is_ok()).into_iter().collect()
         };
@@ -47,10 +68,11 @@ pub(super) fn expand(directory: &Path, pattern: &str) -> Result<Vec<Matches>, St
 }
 
 /// The patterns that `{a,b}` stands for, nested or not.
-fn braces(pattern: &str) -> Result<Vec<String>, String> {
+fn braces(pattern: &str, looks: &mut Looks) -> Result<Vec<String>, String> {
     let mut open = vec![pattern.to_owned()];
     let mut done = Vec::new();
     while let Some(pattern) = open.pop() {
+        looks.take(&pattern)?;
         let Some((before, choices, after)) = first_braces(&pattern) else {
             done.push(pattern);
             continue;
@@ -89,21 +111,25 @@ fn first_braces(pattern: &str) -> Option<(&str, Vec<&str>, &str)> {
 }
 
 /// What exists of a pattern without braces.
-fn matching(directory: &Path, pattern: &str, entries_left: &mut usize) -> Result<Vec<PathBuf>, String> {
+fn matching(directory: &Path, pattern: &str, looks: &mut Looks) -> Result<Vec<PathBuf>, String> {
     let mut found = vec![if pattern.starts_with('/') { PathBuf::from("/") } else { directory.to_owned() }];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         if !part.contains(['*', '?', '[']) {
-            found.iter_mut().for_each(|path| path.push(part));
+            for path in &mut found {
+                looks.take(part)?;
+                path.push(part);
+            }
             continue;
         }
         let mut next = Vec::new();
         for path in &found {
+            looks.take(part)?;
             // A path without a directory is beside us.
             let listed = if path.as_os_str().is_empty() { Path::new(".") } else { path.as_path() };
             // What is no directory has nothing that could match.
             let Ok(entries) = fs::read_dir(listed) else { continue };
             for entry in entries.flatten() {
-                *entries_left = entries_left.checked_sub(1).ok_or("its pattern looks at too many files")?;
+                looks.take(part)?;
                 let name = entry.file_name();
                 if name.to_str().is_some_and(|name| matches(part, name)) {
                     next.push(path.join(name));
@@ -219,6 +245,7 @@ mod tests {
 
     #[test]
     fn braces_make_patterns() {
+        let braces = |pattern: &str| braces(pattern, &mut Looks::default());
         assert_eq!(braces("foo/{,cat,{a,b}x}/y").unwrap(), ["foo//y", "foo/cat/y", "foo/ax/y", "foo/bx/y"]);
         assert_eq!(braces("no{brace").unwrap(), ["no{brace"]);
         assert!(braces(&"{a,b}".repeat(20)).is_err());

@@ -86,12 +86,16 @@ pub fn release_code() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the kernel back what the C library keeps of freed memory: of the start there is much.
+/// Gives the kernel back what the C library keeps of freed memory, and has it keep little from now on: of the start there
+/// is much, and of a large configuration.
 pub fn release_heap() {
-    // Other C libraries than GNU's keep little, and have no such call.
+    // Other C libraries than GNU's keep little, and have no such calls.
     #[cfg(target_env = "gnu")]
-    // SAFETY: it may be called at any time, by any thread.
+    // SAFETY: they may be called at any time, by any thread.
     unsafe {
+        // What it begins with; unless told so, it keeps more after something large was freed.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
         libc::malloc_trim(0);
     }
 }

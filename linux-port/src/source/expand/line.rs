@@ -1,5 +1,7 @@
 //! A line while values are put into it, which remembers where each of its columns was written.
 
+use std::cell::Cell;
+
 /// From this column on, the columns of a line are those of a line of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::source) struct Piece {
@@ -19,12 +21,14 @@ pub(super) struct Line {
     pub(super) line: u32,
     /// In the order of their beginnings, the first at 0; none while all columns are the source's.
     pieces: Vec<Piece>,
+    /// The characters between two bytes that were counted last: who goes on from there need not begin anew.
+    counted: Cell<(usize, usize, u32)>,
 }
 
 impl Line {
     /// A whole line of the source, but for its end.
     pub(super) fn whole(text: &str, line: u32) -> Self {
-        Self { text: text.to_owned(), line, pieces: Vec::new() }
+        Self { text: text.to_owned(), ..Self::empty(line) }
     }
 
     /// What there is from the byte `offset` on.
@@ -36,7 +40,11 @@ impl Line {
 
     /// The same line of the source with nothing there.
     pub(super) fn begun(&self) -> Self {
-        Self { text: String::new(), line: self.line, pieces: Vec::new() }
+        Self::empty(self.line)
+    }
+
+    fn empty(line: u32) -> Self {
+        Self { text: String::new(), line, pieces: Vec::new(), counted: Cell::default() }
     }
 
     /// The same without blanks at both ends.
@@ -92,7 +100,14 @@ impl Line {
     }
 
     fn characters(&self, start: usize, end: usize) -> u32 {
-        self.text.get(start..end).map_or(0, |text| u32::try_from(text.chars().count()).unwrap_or(u32::MAX))
+        let count = |from| self.text.get(from..end).map_or(0, |text| text.chars().count());
+        let count = |from| u32::try_from(count(from)).unwrap_or(u32::MAX);
+        let passed = match self.counted.get() {
+            (begin, until, passed) if begin == start && until <= end => passed.saturating_add(count(until)),
+            _ => count(start),
+        };
+        self.counted.set((start, end, passed));
+        passed
     }
 
     /// Its pieces by columns; none if all columns are the source's.

@@ -4,19 +4,19 @@
 use super::*;
 
 fn expanded(text: &str) -> Expanded {
-    expand(text, Vec::new(), &Context { id: "main", directory: &|_| "/etc/x".to_owned() })
+    expand(text, Problems::default(), &Context { id: "main", directory: &|_| "/etc/x".to_owned() })
 }
 
 /// The lines that something is left of.
 fn lines(text: &str) -> Vec<String> {
     let expanded = expanded(text);
-    let problems: Vec<_> = expanded.problems.iter().map(|problem| &problem.message).collect();
+    let problems: Vec<_> = expanded.problems.list.iter().map(|problem| &problem.message).collect();
     assert!(problems.is_empty(), "{problems:?}");
     expanded.text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
 fn problems(text: &str) -> Vec<String> {
-    expanded(text).problems.into_iter().map(|problem| problem.message).collect()
+    expanded(text).problems.list.into_iter().map(|problem| problem.message).collect()
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn each_word_keeps_the_place_where_somebody_wrote_it() {
 fn errors_have_the_place_where_somebody_wrote_them() {
     let expanded = expanded("$A=${A}\nx\n  y ${A}\n");
     let lines = super::super::Lines { steps: expanded.map, pieces: expanded.pieces, ..Default::default() };
-    let [problem] = expanded.problems.as_slice() else { panic!("one problem") };
+    let [problem] = expanded.problems.list.as_slice() else { panic!("one problem") };
     assert_eq!(
         (lines.origin(problem.place).1, problem.message.as_str()),
         (Place { line: 3, column: 5 }, "the value of `A` names itself")
@@ -185,7 +185,7 @@ fn nothing_explodes() {
         "~SEQ(I,1,100000) ~SEQ(J,1,100000) @other x\nafter\n",
     ] {
         let expanded = expanded(text);
-        let [problem] = expanded.problems.as_slice() else { panic!("one problem") };
+        let [problem] = expanded.problems.list.as_slice() else { panic!("one problem") };
         assert!(problem.message.starts_with("nothing of the file is read"), "{}", problem.message);
         assert_eq!(expanded.text, "\n");
     }

@@ -1,6 +1,5 @@
 //! The files of `SSL { … }`, read into what rustls takes.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use rustls::{ConfigBuilder, RootCertStore};
 
 use super::verifier::{Anyone, TrustedIssuers};
 use crate::lvs::plan::TlsIdentity;
+use crate::source;
 
 /// The longest file: a bundle of all public issuers takes a quarter of a mebibyte.
 const FILE_LIMIT: u64 = 4 * 1024 * 1024;
@@ -72,7 +72,7 @@ fn with_certificate(
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    File::open(file)
+    source::open(file)
         .and_then(|opened| opened.take(FILE_LIMIT).read_to_end(&mut bytes))
         .map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(bytes)
