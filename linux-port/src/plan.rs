@@ -11,6 +11,7 @@ pub mod notify;
 pub mod options;
 pub mod pacing;
 pub mod radv;
+mod room;
 pub mod routing;
 pub mod tracking;
 pub mod urgency;
@@ -43,6 +44,7 @@ use notify::{Notifications, Notified, NotifyPlan};
 use options::{Asked, InterfaceDelays, PortOptions};
 use pacing::PacedGroup;
 use radv::RouterAdvertisements;
+use room::Room;
 use routing::{PlannedRouting, Routings, StaticPlan};
 use tracking::TrackingPlan;
 use urgency::UrgencyPlan;
@@ -170,14 +172,10 @@ impl PlannedRouter {
     /// Where else than on its own interface, in its own family, addresses are at the virtual router MAC address: each
     /// interface and family once.
     pub fn other_virtual_macs(&self) -> Vec<(&str, Family)> {
-        let mut places = Vec::new();
-        for address in self.all_addresses().filter(|address| address.use_vmac) {
-            let place = (self.interface_of(address), Family::of(&address.address));
-            if place != (&*self.interface, self.settings.family) && !places.contains(&place) {
-                places.push(place);
-            }
-        }
-        places
+        let mut seen = HashSet::from([(&*self.interface, self.settings.family)]);
+        let own = self.all_addresses().filter(|address| address.use_vmac);
+        let places = own.map(|address| (self.interface_of(address), Family::of(&address.address)));
+        places.filter(|place| seen.insert(*place)).collect()
     }
 }
 
@@ -354,22 +352,14 @@ pub fn parse(bytes: &[u8], findings: &mut Findings) -> Option<Plan> {
 
 fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
     let mut statements = Vec::new();
-    let mut too_many = None;
+    let mut room = Room::of(MOST_STATEMENTS, "blocks and other statements");
     let mut note = |statement: Statement<'a>| {
-        if statements.len() < MOST_STATEMENTS {
+        if room.take(statement.keyword.place) {
             statements.push(statement);
-        } else {
-            too_many.get_or_insert(statement.keyword.place);
         }
     };
     let config = Config::parse_noting(text, &mut |diagnostic| findings.add(diagnostic), &mut note);
-    if let Some(place) = too_many {
-        findings.add_text(
-            place,
-            Severity::Error,
-            format_args!("more than {MOST_STATEMENTS} blocks and other statements"),
-        );
-    }
+    room.judge(&mut Reader::new(findings));
     let unleased = Flagged::read("no_lease", &statements, findings);
     let everywhere = Flagged::read("use_vmac_addr", &statements, findings);
     let scripts = Scripts::of(&statements, &mut Reader::new(findings));
@@ -383,6 +373,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
         findings.add_text(statement.keyword.place, Severity::Error, problem);
     }
     let mut seen = Seen::default();
+    let mut room = Room::new("virtual addresses");
     let mut routers = Vec::new();
     let mut instances = config.instances();
     while let Some(instance) = instances.next(&mut |diagnostic| findings.add(diagnostic)) {
@@ -392,7 +383,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
                 if let Some(duplicate) = seen.instance(&instance) {
                     findings.add(duplicate);
                 } else if let Ok(hmac) = authentications.of(&instance, &mut Reader::new(findings)) {
-                    let mut router = planned(&instance, !unleased.has(instance.name), findings);
+                    let mut router = planned(&instance, !unleased.has(instance.name), &mut room, findings);
                     router.hmac = hmac;
                     if everywhere.has(instance.name) {
                         router
@@ -413,6 +404,7 @@ fn plan<'a>(text: &'a str, findings: &mut Findings) -> Plan {
             }
         }
     }
+    room.judge(&mut Reader::new(findings));
     radv::read(&statements, &mut routers, &mut Reader::new(findings));
     let mut groups = groups::read(&config, &seen.names, &mut routers, findings);
     for group in &mut groups {
@@ -465,16 +457,19 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn planned<'a>(instance: &Instance<'a>, lease: bool, findings: &mut Findings) -> PlannedRouter {
+fn planned<'a>(instance: &Instance<'a>, lease: bool, room: &mut Room, findings: &mut Findings) -> PlannedRouter {
     // The same link-local address may be wanted on several interfaces.
     let mut seen = HashSet::new();
     let mut once = |read: &VirtualAddress<'a>| {
+        if room.is_over() {
+            return false;
+        }
         let new = seen.insert((read.address, read.device));
         if !new {
             let message = Message::DuplicateAddress { value: read.text };
             findings.add(Diagnostic { place: read.place, severity: Severity::Warning, message });
         }
-        new
+        new && room.take(read.place)
     };
     let addresses = instance.addresses().filter(&mut once).map(PlannedAddress::from).collect();
     let excluded = instance.excluded().filter(&mut once).map(PlannedAddress::from).collect();

@@ -376,6 +376,58 @@ fn the_largest_groups_and_lists_of_servers_take_bounded_time_and_memory() {
 }
 
 #[test]
+fn what_multiplies_takes_bounded_time_and_memory() {
+    let each = |count: u32, line: &dyn Fn(u32) -> String| (0..count).map(line).collect::<String>();
+    let address = |n: u32| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+    let instance = |name: &str, number: u32, addresses: &str| {
+        let (lan, vrid) = (number / 255, number % 255 + 1);
+        format!(
+            "vrrp_instance {name} {{\ninterface lan{lan}\nvirtual_router_id {vrid}\nvirtual_ipaddress {{\n{addresses}}}\n}}\n"
+        )
+    };
+    let instances = each(2000, &|n| instance(&format!("V{n}"), n, "10.0.0.1\n"));
+    let (members, tracked) = (each(2000, &|n| format!("V{n}\n")), each(2000, &|n| format!("e{n}\n")));
+    let synced =
+        format!("{instances}vrrp_sync_group G {{\ngroup {{\n{members}}}\ntrack_interface {{\n{tracked}}}\n}}\n");
+    let routes = each(2000, &|n| format!("{} dev e{n} track_group G\n", address(n)));
+    let followed = format!("{instances}track_group G {{\ngroup {{\n{members}}}\n}}\nstatic_routes {{\n{routes}}}\n");
+    let route = |n| format!("{} dev e{n}\n", address(n));
+    let routed = format!("static_routes {{\n{}}}\n", each(100_001, &route));
+    let addressed = instance("A", 0, &each(100_001, &|n| format!("{}\n", address(n))));
+    let entries = each(50_000, &|n| format!("{} 80\n", address(n)));
+    let servers = each(20_000, &|n| format!("real_server {} 80 {{\n}}\n", address(n)));
+    let balanced = format!(
+        "virtual_server_group G {{\n{entries}}}\nvirtual_server group G {{\nprotocol TCP\nlvs_method DR\n{servers}}}\n"
+    );
+    let trackers = "more than 100000 trackers of instances, those of a sync group counted for each member";
+    let destinations = "more than 1000000 real servers, each counted for each of its services";
+    for (text, says) in [
+        (synced, trackers),
+        (followed, trackers),
+        (routed, "more than 100000 routes and rules"),
+        (addressed, "more than 100000 virtual addresses"),
+        (balanced, destinations),
+    ] {
+        let (time, _, findings) = timed(&text);
+        assert!(time < SOON, "{time:?} for {says}");
+        assert!(
+            findings.iter().any(|finding| finding.to_string().ends_with(says)),
+            "{says}: {:?}",
+            findings.iter().next()
+        );
+    }
+    // What is compared with all others.
+    let role = format!("real_server_role {{\nvirtual_ipaddress {{\n{}}}\n}}\n", each(100_000, &|n| address(n) + "\n"));
+    let delayed = format!("{instances}interface_up_down_delays {{\n{}}}\n", each(100_000, &|n| format!("e{n} 1\n")));
+    let led = instance("A", 0, &format!("10.0.0.1\n}}\nvirtual_routes {{\n{}", each(90_000, &route)));
+    for (text, what) in [(role, "role"), (delayed, "delays"), (led, "routes")] {
+        let (time, _, findings) = timed(&text);
+        assert!(time < SOON, "{time:?} for {what}");
+        assert!(!findings.has_errors(), "{what}: {:?}", findings.iter().next());
+    }
+}
+
+#[test]
 fn four_thousand_virtual_servers_are_read_in_bounded_time() {
     let mut text = String::new();
     for number in 0..4096 {

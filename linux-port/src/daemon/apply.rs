@@ -55,8 +55,9 @@ impl Daemon {
         let Prepared { plan, links, there } = prepared;
         let Plan { routers, groups, delays, pacing, tracking, lvs, notify, urgency, statics, .. } = plan;
         let mut running: HashMap<Identity, RouterId> = HashMap::new();
+        let ordered: HashSet<RouterId> = self.order.iter().copied().collect();
         for local in self.port.locals.iter().flatten() {
-            if self.order.contains(&local.id) {
+            if ordered.contains(&local.id) {
                 running.insert(identity(&local.plan), local.id);
             }
         }

@@ -39,7 +39,8 @@ struct Reader<'r, 'a> {
     names: &'r HashMap<&'a str, Place>,
     /// Those without.
     running: &'r HashMap<String, Arc<PlannedRouter>>,
-    group_of: HashMap<&'a str, &'a str>,
+    /// The group of each instance, by its place: two may have one name.
+    group_of: HashMap<&'a str, (&'a str, Place)>,
     left_out: HashSet<&'a str>,
     findings: &'r mut Findings,
 }
@@ -64,16 +65,16 @@ impl<'a> Reader<'_, 'a> {
                 continue;
             }
             match self.group_of.entry(name) {
-                Entry::Occupied(other) if members.contains(other.key()) => {
+                Entry::Occupied(other) if other.get().1 == group.place => {
                     self.say(word.place, Severity::Warning, Message::DuplicateAddress { value: name });
                     continue;
                 }
                 Entry::Occupied(other) => {
-                    let group = *other.get();
+                    let (group, _) = *other.get();
                     self.say(word.place, Severity::Warning, Message::InOtherGroup { name, group });
                     continue;
                 }
-                Entry::Vacant(free) => _ = free.insert(group.name),
+                Entry::Vacant(free) => _ = free.insert((group.name, group.place)),
             }
             if !self.running.contains_key(name) && whole {
                 self.say(word.place, Severity::Error, Message::MemberLeftOut { name });

@@ -123,15 +123,16 @@ impl<'a> Asked<'a> {
     /// have taken over before they let go.
     pub(super) fn delays<'r>(
         &self,
-        routers: impl Iterator<Item = &'r PlannedRouter> + Clone,
+        routers: impl Iterator<Item = &'r PlannedRouter>,
         reader: &mut Reader<'_>,
     ) -> InterfaceDelays {
+        let mut patience: HashMap<&str, Duration> = HashMap::new();
+        for PlannedRouter { interface, settings, .. } in routers {
+            let most = settings.interval.duration().times(u64::from(settings.down_timer_adverts).saturating_sub(1));
+            patience.entry(interface).and_modify(|least| *least = most.min(*least)).or_insert(most);
+        }
         let limited = self.delays.iter().map(|(name, (place, [down, up]))| {
-            let on = routers.clone().filter(|router| router.interface == **name).map(|router| &router.settings);
-            let most = on.map(|settings| {
-                settings.interval.duration().times(u64::from(settings.down_timer_adverts).saturating_sub(1))
-            });
-            let most = most.min().unwrap_or(*down);
+            let most = patience.get(name).copied().unwrap_or(*down);
             if *down > most {
                 let (name, most) = (Short(name), most.as_millis());
                 let text = format_args!(

@@ -11,7 +11,7 @@ mod show;
 mod tests;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use steadfast_core::config::Place;
@@ -24,6 +24,7 @@ pub use self::rule::PlannedRule;
 use self::rule::Priorities;
 use self::words::{Line, Wrong};
 use super::PlannedAddress;
+use super::room::Room;
 use crate::grammar::reader::Reader;
 
 /// The routes and rules that a virtual router has while it is Active, or the machine always.
@@ -75,17 +76,19 @@ impl StaticPlan {
 pub(super) struct Routings<'a> {
     pub(super) statics: StaticPlan,
     instances: HashMap<&'a str, Arc<PlannedRouting>>,
-    promoting: Vec<&'a str>,
-    groups: HashMap<&'a str, Vec<&'a str>>,
-    /// The interfaces that the members of a `track_group` follow: the group, and the interface.
-    grouped: Vec<(Word<'a>, String)>,
+    promoting: HashSet<&'a str>,
+    groups: HashSet<&'a str>,
+    /// The `track_group`s that an instance is a member of.
+    groups_of: HashMap<&'a str, Vec<&'a str>>,
+    /// The interfaces that the members of a `track_group` follow.
+    grouped: HashMap<&'a str, Vec<String>>,
 }
 
 impl<'a> Routings<'a> {
     /// Reads the statements of a file. What is wrong with the blocks of instances themselves is the core's to say.
     pub(super) fn read(statements: &[Statement<'a>], default_interface: &str, reader: &mut Reader<'_>) -> Self {
         let mut all = Self::default();
-        let mut file = File { names: Names::default(), priorities: Priorities::default(), grouped: Vec::new() };
+        let mut file = File::default();
         for statement in statements {
             match statement.keyword.text {
                 "vrrp_instance" => all.instance(statement, &mut file, reader),
@@ -96,9 +99,15 @@ impl<'a> Routings<'a> {
                 _ => {}
             }
         }
+        for room in [&file.addresses, &file.lines] {
+            room.judge(reader);
+        }
+        let mut seen = HashSet::new();
         for (group, device) in file.grouped {
-            if all.groups.contains_key(group.text) {
-                all.grouped.push((group, device));
+            if all.groups.contains(group.text) {
+                if seen.insert((group.text, device.clone())) {
+                    all.grouped.entry(group.text).or_default().push(device);
+                }
             } else {
                 let name = Short(group.text);
                 reader.warning(group.place, format_args!("there is no track_group `{name}`: nothing follows it"));
@@ -114,22 +123,16 @@ impl<'a> Routings<'a> {
 
     /// Whether an instance says `promote_secondaries`.
     pub(super) fn promotes(&self, name: &str) -> bool {
-        self.promoting.contains(&name)
+        self.promoting.contains(name)
     }
 
-    /// The interfaces that an instance follows for the sake of its routes, or of a `track_group`.
-    pub(super) fn followed(&self, name: &str) -> Vec<&str> {
+    /// The interfaces that an instance follows for the sake of its routes, or of a `track_group`; some more than once.
+    pub(super) fn followed(&self, name: &str) -> impl Iterator<Item = &str> {
         let routes = self.instances.get(name).into_iter().flat_map(|routing| &routing.routes);
         let own = routes.filter(|route| !route.no_track).flat_map(PlannedRoute::devices);
-        let has = |group: &str| self.groups.get(group).is_some_and(|members| members.contains(&name));
-        let grouped = self.grouped.iter().filter(|(group, _)| has(group.text)).map(|(_, device)| &**device);
-        let mut all: Vec<&str> = Vec::new();
-        for device in own.chain(grouped) {
-            if !all.contains(&device) {
-                all.push(device);
-            }
-        }
-        all
+        let groups = self.groups_of.get(name).into_iter().flatten();
+        let grouped = groups.filter_map(|group| self.grouped.get(group)).flatten().map(String::as_str);
+        own.chain(grouped)
     }
 
     fn instance(&mut self, statement: &Statement<'a>, file: &mut File<'a>, reader: &mut Reader<'_>) {
@@ -139,7 +142,7 @@ impl<'a> Routings<'a> {
             match entry.keyword.text {
                 "virtual_routes" => file.routes(&entry, false, &mut routing.routes, reader),
                 "virtual_rules" => file.rules(&entry, false, &mut routing.rules, reader),
-                "promote_secondaries" if reader.flag(&entry) => self.promoting.push(name.text),
+                "promote_secondaries" if reader.flag(&entry) => _ = self.promoting.insert(name.text),
                 _ => {}
             }
         }
@@ -165,7 +168,9 @@ impl<'a> Routings<'a> {
             if let Some(group) = words.next() {
                 file.grouped.push((group, device.clone()));
             }
-            self.statics.addresses.push((device, PlannedAddress::from(read)));
+            if file.addresses.take(read.place) {
+                self.statics.addresses.push((device, PlannedAddress::from(read)));
+            }
         });
     }
 
@@ -174,7 +179,7 @@ impl<'a> Routings<'a> {
         let Some(name) = statement.words.clone().next() else {
             return reader.warning(statement.keyword.place, "a track_group wants a name: this one is left out");
         };
-        let mut members = Vec::new();
+        let mut members = HashSet::new();
         reader.entries(statement, "a block, { to }", |entry, reader| {
             if entry.keyword.text != "group" {
                 let word = Short(entry.keyword.text);
@@ -184,7 +189,12 @@ impl<'a> Routings<'a> {
                 members.extend([line.keyword].into_iter().chain(line.words).map(|word| word.text));
             });
         });
-        self.groups.entry(name.text).or_insert(members);
+        // Of a name that is there twice, the first counts.
+        if self.groups.insert(name.text) {
+            for member in members {
+                self.groups_of.entry(member).or_default().push(name.text);
+            }
+        }
     }
 }
 
@@ -194,6 +204,16 @@ struct File<'a> {
     names: Names,
     priorities: Priorities,
     grouped: Vec<(Word<'a>, String)>,
+    addresses: Room,
+    /// For routes and rules.
+    lines: Room,
+}
+
+impl Default for File<'_> {
+    fn default() -> Self {
+        let (addresses, lines) = (Room::new("static addresses"), Room::new("routes and rules"));
+        Self { names: Names::default(), priorities: Priorities::default(), grouped: Vec::new(), addresses, lines }
+    }
 }
 
 impl<'a> File<'a> {
@@ -213,7 +233,9 @@ impl<'a> File<'a> {
                     None => remarks.warning(group.place, "a route without `dev` has no interface to be followed"),
                 }
             }
-            routes.push(route);
+            if self.lines.take(line.place()) {
+                routes.push(route);
+            }
             Ok(())
         });
         self.grouped.append(&mut grouped);
@@ -226,7 +248,7 @@ impl<'a> File<'a> {
         rules: &mut Vec<PlannedRule>,
         reader: &mut Reader<'_>,
     ) {
-        let Self { names, priorities, grouped } = self;
+        let Self { names, priorities, grouped, lines: room, .. } = self;
         lines(statement, "a block of rules, { to }", reader, |line, remarks| {
             let (rule, group) = rule::read(line, is_static, names, priorities, remarks)?;
             if let Some(group) = group {
@@ -235,7 +257,9 @@ impl<'a> File<'a> {
                     None => remarks.warning(group.place, "a rule without `iif` has no interface to be followed"),
                 }
             }
-            rules.push(rule);
+            if room.take(line.place()) {
+                rules.push(rule);
+            }
             Ok(())
         });
     }

@@ -1,5 +1,7 @@
 //! `real_server_role`: the virtual addresses that this machine takes packets for as a real server.
 
+use std::collections::HashSet;
+
 use steadfast_core::config::keywords::Vocabulary;
 use steadfast_core::config::statement::Statement;
 use steadfast_core::config::{Message, value};
@@ -15,6 +17,7 @@ impl Definitions {
         let place = statement.keyword.place;
         reader.begin();
         reader.flag(statement);
+        let mut seen = HashSet::new();
         let mut role = RealServerRole { interface: "lo".into(), addresses: Vec::new() };
         reader.block(statement, Vocabulary::RealServerRole, |keyword, entry, reader| {
             if keyword == "interface" {
@@ -25,10 +28,8 @@ impl Definitions {
             reader.entries(entry, "a block of addresses, { to }", |entry, reader| {
                 let word = entry.keyword;
                 match value::address(word.text) {
-                    Some(address) if role.addresses.contains(&address) => {
-                        reader.warning(word.place, Message::DuplicateAddress { value: word.text });
-                    }
-                    Some(address) => role.addresses.push(address),
+                    Some(address) if seen.insert(address) => role.addresses.push(address),
+                    Some(_) => reader.warning(word.place, Message::DuplicateAddress { value: word.text }),
                     None => {
                         let expected = "an IPv4 or IPv6 address";
                         let keyword = "virtual_ipaddress";

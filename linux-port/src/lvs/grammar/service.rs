@@ -29,6 +29,9 @@ use super::{Definitions, forwarding};
 /// The most services of the kernel's table that a file may stand for.
 const MOST_SERVICES: usize = 100_000;
 
+/// The most real servers that they may have together.
+const MOST_DESTINATIONS: usize = 1_000_000;
+
 /// The scheduler without `lvs_sched`.
 const SCHEDULER: &str = "wlc";
 
@@ -49,12 +52,14 @@ pub(super) struct Services<'d> {
     taken: BTreeMap<ServiceKey, usize>,
     /// How many entries of groups were looked at, each use counted.
     entries: usize,
+    /// How many real servers there are, each counted for each service of the table.
+    destinations: usize,
 }
 
 impl<'d> Services<'d> {
     pub(super) fn new(definitions: &'d Definitions, scripts: &'d Scripts, has_sync_daemon: bool) -> Self {
         let (services, seen, taken) = Default::default();
-        Self { definitions, scripts, has_sync_daemon, services, seen, taken, entries: 0 }
+        Self { definitions, scripts, has_sync_daemon, services, seen, taken, entries: 0, destinations: 0 }
     }
 
     pub(super) fn finish(self) -> Vec<Arc<VirtualServer>> {

@@ -44,6 +44,11 @@ impl<'a> Line<'a> {
         Self { words: [entry.keyword].into_iter().chain(entry.words).collect(), at: 0 }
     }
 
+    /// Where it begins.
+    pub(super) fn place(&self) -> Place {
+        self.words.first().map_or(Place::START, |word| word.place)
+    }
+
     pub(super) fn next(&mut self) -> Option<Word<'a>> {
         let word = self.peek()?;
         self.at += 1;

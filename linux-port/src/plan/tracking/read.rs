@@ -3,6 +3,7 @@
 //! of the addresses (whose priority never changes).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use steadfast_core::config::Place;
@@ -13,6 +14,7 @@ use crate::check::Findings;
 use crate::grammar::reader::Reader;
 use crate::grammar::script::Scripts;
 use crate::lvs::plan::TlsIdentity;
+use crate::plan::room::Room;
 use crate::plan::routing::Routings;
 use crate::plan::{PlannedGroup, PlannedRouter};
 
@@ -52,35 +54,47 @@ pub(crate) fn read(
         }
     }
     let members: HashMap<&str, &PlannedRouter> = routers.iter().map(|router| (&*router.name, &**router)).collect();
-    let mut shared: HashMap<&str, (Vec<Bearing>, bool)> = HashMap::new();
+    let mut shared: HashMap<&str, Rc<Shared>> = HashMap::new();
     for group in groups {
         let Some(uses) = sync_groups.get(&*group.name) else { continue };
         let members = || group.members.iter().filter_map(|name| members.get(&**name));
         let owned = members().any(|router| router.settings.priority.is_owner());
-        let bearings = file.of_group(uses, owned);
+        let of_group = Rc::new(file.of_group(uses, owned));
         for member in members() {
-            shared.insert(&member.name, (bearings.clone(), uses.weighs_members));
+            shared.insert(&member.name, Rc::clone(&of_group));
         }
     }
     let mut bearings = HashMap::new();
     let mut needed: BTreeMap<TrackerName, Subject> = BTreeMap::new();
+    let mut room = Room::new("trackers of instances, those of a sync group counted for each member");
     for router in routers {
-        let group = shared.get(&*router.name);
-        let own = instances.get(&*router.name).map(|uses| file.of_instance(uses, router, group)).unwrap_or_default();
+        let uses = instances.get(&*router.name);
+        let group = shared.get(&*router.name).map(|group| &**group);
+        let own = uses.map(|uses| file.of_instance(uses, router, group)).unwrap_or_default();
         let asked = asked_for(router, &mut needed);
-        let all = group.into_iter().flat_map(|(shared, _)| shared).cloned().chain(own).chain(asked);
-        let mut all: Vec<Bearing> = all.collect();
+        let groups = group.map_or(&[][..], |group| group.bearings.as_slice());
+        // Before there are as many.
+        let place = uses.map_or(Place::START, |uses| uses.place);
+        if !room.take_all(groups.len() + own.len() + asked.len(), place) {
+            break;
+        }
+        let mut all: Vec<Bearing> = groups.iter().cloned().chain(own).chain(asked).collect();
         // Without the interface that a route leads to, the router is not what it should be.
-        for device in routings.followed(&router.name) {
-            let tracker = TrackerName { kind: Kind::Interface, name: device.into() };
-            if device != router.interface && all.iter().all(|bearing| bearing.tracker != tracker) {
-                all.push(Bearing { tracker, weight: 0, reverse: false, of_group: false });
+        let mut followed = routings.followed(&router.name).filter(|device| *device != router.interface).peekable();
+        if followed.peek().is_some() {
+            let mut seen: HashSet<TrackerName> = all.iter().map(|bearing| bearing.tracker.clone()).collect();
+            for device in followed {
+                let tracker = TrackerName { kind: Kind::Interface, name: device.into() };
+                if seen.insert(tracker.clone()) && room.take(place) {
+                    all.push(Bearing { tracker, weight: 0, reverse: false, of_group: false });
+                }
             }
         }
         if !all.is_empty() {
             bearings.insert(router.name.clone(), all);
         }
     }
+    room.judge(&mut file.reader);
     let mut trackers = file.trackers(&bearings);
     trackers.extend(needed.into_iter().map(|(name, subject)| Arc::new(Tracker { name, subject })));
     TrackingPlan { trackers, bearings, tls: TlsIdentity::default() }
@@ -102,6 +116,14 @@ fn asked_for(router: &PlannedRouter, needed: &mut BTreeMap<TrackerName, Subject>
         Bearing { tracker, weight: 0, reverse: false, of_group: false }
     };
     asked.into_iter().map(&mut bearing).collect()
+}
+
+/// What a sync group's trackers are to its members.
+struct Shared {
+    bearings: Vec<Bearing>,
+    names: HashSet<TrackerName>,
+    /// The weights of members' own trackers count.
+    weighs_members: bool,
 }
 
 struct File<'r> {
@@ -146,7 +168,7 @@ impl File<'_> {
     }
 
     /// The trackers of a group, for each of its members.
-    fn of_group(&mut self, uses: &Uses<'_>, owned: bool) -> Vec<Bearing> {
+    fn of_group(&mut self, uses: &Uses<'_>, owned: bool) -> Shared {
         let mut seen = HashSet::new();
         let mut bearings = Vec::new();
         for used in &uses.list {
@@ -159,19 +181,14 @@ impl File<'_> {
             }
             bearings.push(Bearing { of_group: true, ..bearing });
         }
-        bearings
+        Shared { bearings, names: seen, weighs_members: uses.weighs_members }
     }
 
     /// The trackers of an instance's own.
-    fn of_instance(
-        &mut self,
-        uses: &Uses<'_>,
-        router: &PlannedRouter,
-        group: Option<&(Vec<Bearing>, bool)>,
-    ) -> Vec<Bearing> {
+    fn of_instance(&mut self, uses: &Uses<'_>, router: &PlannedRouter, group: Option<&Shared>) -> Vec<Bearing> {
         let no_weight = match group {
             _ if router.settings.priority.is_owner() => Some(NoWeight::Owner),
-            Some((_, false)) => Some(NoWeight::SyncGroup),
+            Some(Shared { weighs_members: false, .. }) => Some(NoWeight::SyncGroup),
             _ => None,
         };
         let mut seen = HashSet::new();
@@ -191,7 +208,7 @@ impl File<'_> {
                 // Where its default of 1 is all that there is, the file still takes the instance out.
                 bearing.weight = 0;
             }
-            if group.is_some_and(|(shared, _)| shared.iter().any(|other| other.tracker == bearing.tracker)) {
+            if group.is_some_and(|group| group.names.contains(&bearing.tracker)) {
                 self.no_effect(used.place, used.name, "its sync group tracks it too");
                 continue;
             }

@@ -21,8 +21,9 @@ pub(super) struct Use<'a> {
 }
 
 /// What the trackers of an instance or a group say about it as a whole.
-#[derive(Default)]
 pub(super) struct Uses<'a> {
+    /// Where the instance or the group stands.
+    pub(super) place: Place,
     pub(super) list: Vec<Use<'a>>,
     /// `sync_group_tracking_weight`, `global_tracking`: the weights of members' own trackers count.
     pub(super) weighs_members: bool,
@@ -31,7 +32,7 @@ pub(super) struct Uses<'a> {
 impl<'a> Uses<'a> {
     /// Reads the lists in a block.
     pub(super) fn read(statement: &Statement<'a>, reader: &mut Reader<'_>) -> Self {
-        let mut uses = Self::default();
+        let mut uses = Self { place: statement.keyword.place, list: Vec::new(), weighs_members: false };
         let Some(mut body) = statement.body else { return uses };
         while let Some(entry) = body.next(&mut |_| {}) {
             let kind = match entry.keyword.text {

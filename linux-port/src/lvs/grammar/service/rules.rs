@@ -15,22 +15,30 @@ use crate::ipvs::row::{DestinationKey, Forwarding, Persistence, Protocol, Servic
 use super::super::super::plan::{RealServer, SorryServer, VirtualServer};
 use super::super::group::{What, between};
 use super::super::server::{Endpoint, Inherited, ServerDraft};
-use super::{Draft, MOST_SERVICES, SCHEDULER, Services, Taken, Target, name, scheduler_flags};
+use super::{Draft, MOST_DESTINATIONS, MOST_SERVICES, SCHEDULER, Services, Taken, Target, name, scheduler_flags};
 
 /// How long persistence lasts that says nothing else, in seconds: ipvsadm's too.
 pub(super) const PERSISTENCE: u32 = 360;
 
 /// Entries of the kernel's table before the family of marks is known: what a group is, and a lone service too.
-struct Entries(Vec<(Place, What)>);
+struct Entries {
+    list: Vec<(Place, What)>,
+    /// The first port of addresses, and whether there are others.
+    port: Option<u16>,
+    has_other_ports: bool,
+    /// The first family that is said, of addresses and of marks, and whether there is another.
+    family: Option<Family>,
+    has_both_families: bool,
+}
 
 impl Entries {
     /// Of a target; `None` after an error.
     fn of(target: &Target<'_>, services: &mut Services<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         match *target {
             Target::Address(Endpoint { place, address, port, .. }) => {
-                Some(Self(vec![(place, What::Addresses { first: address, last: address, port })]))
+                Some(Self::new(vec![(place, What::Addresses { first: address, last: address, port })]))
             }
-            Target::Mark(place, mark) => Some(Self(vec![(place, What::Mark { mark, family: None })])),
+            Target::Mark(place, mark) => Some(Self::new(vec![(place, What::Mark { mark, family: None })])),
             Target::Group(place, name) => {
                 let Some(group) = services.definitions.groups.get(name) else {
                     let name = Short(name);
@@ -50,32 +58,35 @@ impl Entries {
                     reader.error(place, message);
                     return None;
                 }
-                Some(Self(group.entries.iter().map(|entry| (entry.place, entry.what)).collect()))
+                Some(Self::new(group.entries.iter().map(|entry| (entry.place, entry.what)).collect()))
             }
         }
     }
 
+    fn new(list: Vec<(Place, What)>) -> Self {
+        let mut entries = Self { list, port: None, has_other_ports: false, family: None, has_both_families: false };
+        for &(_, what) in &entries.list {
+            let (port, family) = match what {
+                What::Addresses { first, port, .. } => (Some(port), Some(Family::of(&first))),
+                What::Mark { family, .. } => (None, family),
+            };
+            entries.has_other_ports |= port.is_some_and(|port| *entries.port.get_or_insert(port) != port);
+            entries.has_both_families |= family.is_some_and(|family| *entries.family.get_or_insert(family) != family);
+        }
+        entries
+    }
+
     fn has_addresses(&self) -> bool {
-        self.0.iter().any(|(_, what)| matches!(what, What::Addresses { .. }))
+        self.list.iter().any(|(_, what)| matches!(what, What::Addresses { .. }))
     }
 
     fn has_marks(&self) -> bool {
-        self.0.iter().any(|(_, what)| matches!(what, What::Mark { .. }))
+        self.list.iter().any(|(_, what)| matches!(what, What::Mark { .. }))
     }
 
-    fn ports(&self) -> impl Iterator<Item = u16> + '_ {
-        self.0.iter().filter_map(|&(_, what)| match what {
-            What::Addresses { port, .. } => Some(port),
-            What::Mark { .. } => None,
-        })
-    }
-
-    /// The families that are said, of addresses and of marks.
-    fn families(&self) -> impl Iterator<Item = Family> {
-        self.0.iter().filter_map(|&(_, what)| match what {
-            What::Addresses { first, .. } => Some(Family::of(&first)),
-            What::Mark { family, .. } => family,
-        })
+    /// Whether there are addresses with all their ports.
+    fn has_all_ports(&self) -> bool {
+        self.list.iter().any(|(_, what)| matches!(what, What::Addresses { port: 0, .. }))
     }
 }
 
@@ -98,6 +109,15 @@ impl Draft {
         let sorry = self.sorry(&entries, forwarding, family, services, reader);
         if servers.is_empty() && sorry.is_none() && !reader.has_errors() {
             reader.warning(place, "the virtual server has no real servers; it is left out");
+            return None;
+        }
+        let each = servers.len().saturating_add(usize::from(sorry.is_some()));
+        services.destinations = services.destinations.saturating_add(keys.len().saturating_mul(each));
+        if services.destinations > MOST_DESTINATIONS {
+            let message = format_args!(
+                "the file stands for more than {MOST_DESTINATIONS} real servers, each counted for each of its services"
+            );
+            reader.error(place, message);
             return None;
         }
         let (quorum, hysteresis) = self.quorum(&servers, reader);
@@ -155,8 +175,7 @@ impl Draft {
         reader: &mut Reader<'_>,
     ) -> Option<Family> {
         let tunnelled = |server: &ServerDraft| is_tunnel(server.forwarding.unwrap_or(forwarding));
-        let first = entries.families().next();
-        let are_both = entries.families().any(|family| Some(family) != first);
+        let (first, are_both) = (entries.family, entries.has_both_families);
         if are_both && !self.servers.iter().all(tunnelled) {
             reader.error(place, "only tunnels can take IPv4 and IPv6 to the same real servers");
             return None;
@@ -210,7 +229,7 @@ impl Draft {
                 continue;
             }
             // Where no packet's port is changed, none is written, but a check has to go somewhere.
-            let ports = [key.port, endpoint.port, entries.ports().next().unwrap_or(0)];
+            let ports = [key.port, endpoint.port, entries.port.unwrap_or(0)];
             let checked = ports.into_iter().find(|&port| port != 0).unwrap_or(0);
             servers.push(Arc::new(draft.finish(key, SocketAddr::new(key.address, checked), &inherited, reader)));
         }
@@ -288,7 +307,7 @@ impl Draft {
             }
         }
         let mut timeout = self.timeout.or(granularity.map(|_| PERSISTENCE));
-        if timeout.is_none() && entries.ports().any(|port| port == 0) {
+        if timeout.is_none() && entries.has_all_ports() {
             reader
                 .warning(place, format_args!("without a port, the virtual server is persistent, for {PERSISTENCE} s"));
             timeout = Some(PERSISTENCE);
@@ -310,13 +329,13 @@ fn keys(
     services: &mut Services<'_>,
     reader: &mut Reader<'_>,
 ) -> Option<Vec<ServiceKey>> {
-    let count = entries.0.iter().map(|(_, what)| what.count()).fold(0, u128::saturating_add);
+    let count = entries.list.iter().map(|(_, what)| what.count()).fold(0, u128::saturating_add);
     if count > MOST_SERVICES as u128 {
         reader.error(place, format_args!("the virtual server stands for more than {MOST_SERVICES} services"));
         return None;
     }
     let mut keys = Vec::new();
-    for &(at, what) in &entries.0 {
+    for &(at, what) in &entries.list {
         let mut add = |key: ServiceKey| {
             match services.take(key, place, reader) {
                 Taken::New => keys.push(key),
@@ -360,7 +379,9 @@ fn destination(
     if forwarding == Forwarding::Masquerade {
         return Some(key);
     }
-    if services.has_sync_daemon && entries.families().chain([family]).any(|other| other != own) {
+    let is_own = |other: Family| other == own;
+    let are_own = is_own(family) && entries.family.is_none_or(is_own) && !entries.has_both_families;
+    if services.has_sync_daemon && !are_own {
         let message = format_args!(
             "the {keyword} {} is of another family than the virtual server: the kernel has no such server beside a sync \
              daemon, and refuses the one or the other",
@@ -368,14 +389,11 @@ fn destination(
         );
         reader.warning(endpoint.place, message);
     }
-    let mut ports = entries.ports();
-    let first = ports.next();
-    let port = first.unwrap_or(0);
     let given = endpoint.port;
-    if ports.all(|other| other == port) {
-        key.port = port;
+    if !entries.has_other_ports {
+        key.port = entries.port.unwrap_or(0);
     }
-    if given != 0 && given != key.port && first.is_some() {
+    if given != 0 && given != key.port && entries.port.is_some() {
         reader.warning(
             endpoint.port_place,
             Message::Substituted {
