@@ -4,6 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+#[path = "netns_tracking/limits.rs"]
+mod limits;
 #[path = "netns_tracking/probes.rs"]
 mod probes;
 
@@ -51,7 +53,7 @@ fn main() {
             }));
         }
     }
-    let own: [Story; 7] = [
+    let own: [Story; 8] = [
         ("a-process-dies-and-comes-back", process),
         ("whatever-a-script-has-started-ends-with-it", forking_script),
         ("a-new-tracker-takes-nobody-out-who-runs", new_tracker),
@@ -59,6 +61,7 @@ fn main() {
         ("nothing-is-left-behind", nothing_left),
         ("each-probe-fails-and-recovers", probes::each_probe_counts),
         ("probes-take-out-and-are-told-of", probes::probes_take_out),
+        ("whatever-it-is-told-to-read-it-advertises-on-time", limits::refused_in_few_words),
     ];
     for (name, story) in own {
         trials.push(Trial::test(name, move || {
