@@ -65,6 +65,7 @@ use crate::timestamp::Timestamp;
 use delays::Delays;
 use drains::Drains;
 use groups::SyncGroups;
+use late::LATE;
 use links::VirtualLinks;
 use local::Local;
 use measures::Measures;
@@ -385,6 +386,10 @@ impl Daemon {
         self.polls.wait(timeout)?;
         // Before the queues are drained: no deadline fires ahead of what arrived before it.
         let now = clock::now();
+        if due.is_some_and(|due| now.since(due) >= LATE) {
+            // Whoever is stopped just as a wait ends has not seen what has come since.
+            self.polls.wait(Some(Duration::ZERO))?;
+        }
         urgency::woke(Who::Loop, due, now);
         self.port.set_now(now);
         self.look_for_lateness(now, due);

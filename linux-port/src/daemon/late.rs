@@ -10,7 +10,7 @@ use steadfast_core::types::{Priority, Version};
 use super::Daemon;
 
 /// The least lateness of the loop that is looked into: an instance of 10 ms that is late by less has a peer that waits.
-const LATE: Duration = Duration::from_millis(20);
+pub(super) const LATE: Duration = Duration::from_millis(20);
 
 /// How long another router of this priority waits until it takes over.
 fn patience(settings: &Settings, other: Priority) -> Duration {
