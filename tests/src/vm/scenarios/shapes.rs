@@ -140,15 +140,15 @@ const SHAPES: [Shape; 4] = [
     },
 ];
 
-/// What the others say too.
-const RARE: &str = "vyos-lvs";
+/// The one that is looked at also where time is short.
+const OFTEN: &str = "docker";
 
 /// A scenario for each shape, in two VMs.
 pub(super) fn all() -> Vec<Scenario> {
     let groups = ["shapes-a", "shapes-b"].into_iter().cycle();
     let scenario = |(shape, group): (&'static Shape, _)| {
         let scenario = Scenario::new(group, format!("shape-{}", shape.name), move || as_keepalived(shape));
-        if shape.name == RARE { scenario.long() } else { scenario }
+        if shape.name == OFTEN { scenario } else { scenario.long() }
     };
     SHAPES.iter().zip(groups).map(scenario).collect()
 }
