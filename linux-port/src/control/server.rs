@@ -36,8 +36,9 @@ const REQUEST_BYTES: usize = 4096;
 /// How long a client may take for its request line.
 const REQUEST_TIME: Duration = Duration::from_secs(2);
 
-/// How long a client waits for the agent's loop.
-const ANSWER_TIME: Duration = Duration::from_secs(5);
+/// How long a client waits for the agent's loop: longer than a reload waits for a pipe, shorter than `steadfast` waits for
+/// the answer ([`super::client::PATIENCE`]).
+const ANSWER_TIME: Duration = Duration::from_secs(8);
 
 /// How long a client may take to read its answer.
 const WRITE_TIME: Duration = Duration::from_secs(5);
