@@ -1,7 +1,7 @@
 //! Where an agent keeps its tables. A board gives fixed arrays, Linux something that grows while the
 //! configuration is read; the agent itself is the same code and never allocates.
 
-use core::ops::DerefMut;
+use core::ops::{Deref, DerefMut};
 
 use crate::wire::Full;
 
@@ -41,17 +41,42 @@ pub struct Fixed<const R: usize, const A: usize, const I: usize, const T: usize,
 impl<const R: usize, const A: usize, const I: usize, const T: usize, const K: usize, const G: usize> Storage
     for Fixed<R, A, I, T, K, G>
 {
-    type Routers<U> = heapless::Vec<U, R>;
-    type Addresses<U> = heapless::Vec<U, A>;
-    type Interfaces<U> = heapless::Vec<U, I>;
-    type Transitions<U> = heapless::Vec<U, T>;
-    type Trackers<U> = heapless::Vec<U, K>;
-    type Groups<U> = heapless::Vec<U, G>;
+    type Routers<U> = FixedTable<U, R>;
+    type Addresses<U> = FixedTable<U, A>;
+    type Interfaces<U> = FixedTable<U, I>;
+    type Transitions<U> = FixedTable<U, T>;
+    type Trackers<U> = FixedTable<U, K>;
+    type Groups<U> = FixedTable<U, G>;
 }
 
-impl<T, const N: usize> Table<T> for heapless::Vec<T, N> {
+/// A table of [`Fixed`]: of `N` items at most. Where that is none the compiler sees it, so what a board has no memory for
+/// takes no flash either.
+#[derive(Debug)]
+pub struct FixedTable<T, const N: usize>(heapless::Vec<T, N>);
+
+impl<T, const N: usize> Default for FixedTable<T, N> {
+    fn default() -> Self {
+        Self(heapless::Vec::new())
+    }
+}
+
+impl<T, const N: usize> Deref for FixedTable<T, N> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        if N == 0 { &[] } else { &self.0 }
+    }
+}
+
+impl<T, const N: usize> DerefMut for FixedTable<T, N> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        if N == 0 { &mut [] } else { &mut self.0 }
+    }
+}
+
+impl<T, const N: usize> Table<T> for FixedTable<T, N> {
     fn push(&mut self, item: T) -> Result<(), Full> {
-        heapless::Vec::push(self, item).map_err(|_| Full)
+        self.0.push(item).map_err(|_| Full)
     }
 
     fn most(&self) -> usize {

@@ -1,6 +1,6 @@
 //! What VRRP itself costs: the core's election and its wire formats for four Virtual Routers of four addresses, without
-//! a stack, a configuration's grammar, texts and drivers. It is built to be weighed by `budget`, not to be run: where
-//! the inputs come from is left open.
+//! a stack, a configuration's grammar, texts and drivers, and with no room for sync groups and trackers. It is built to be
+//! weighed by `budget`, not to be run: where the inputs come from is left open.
 
 #![no_std]
 #![no_main]
