@@ -10,9 +10,10 @@ use steadfast_core::wire::checksum::{Sum, pseudo_header};
 use steadfast_core::wire::ip::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6, emit_ethernet, multicast_mac};
 
 use crate::bytes::{ICMPV6, byte, ipv4_at, ipv6_at, octets, put, word_at};
+use crate::echo::message_v4;
 
 /// The IP protocol number of IGMP.
-pub(crate) const IGMP: u8 = 2;
+const IGMP: u8 = 2;
 
 /// The groups that queries go to.
 pub(crate) const ALL_SYSTEMS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 1);
@@ -164,13 +165,12 @@ fn emit_v6(
     Some(end)
 }
 
-/// Reads an IPv4 packet of protocol IGMP, which may be padded, if it is a query.
+/// Reads an IPv4 packet, which may be padded, if it is a query of IGMP.
 pub(crate) fn igmp_query(packet: &[u8]) -> Option<Query> {
-    let header = usize::from(byte(packet, 0)? & 0x0f).saturating_mul(4);
-    let message = packet.get(header..usize::from(word_at(packet, 2)?))?;
+    let message = message_v4(packet, IGMP)?;
     let [kind, code] = octets(message, 0)?;
     ipv4_at(message, 4)?;
-    if kind != IGMP_QUERY || !Sum::of(message).is_valid() {
+    if kind != IGMP_QUERY {
         return None;
     }
     let older = message.len() < 12;

@@ -9,7 +9,7 @@ use steadfast_core::agent::{AddError, InterfaceId, Link, Report, RouterId, Track
 use steadfast_core::storage::{Storage, Table};
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, MacAddr};
-use steadfast_core::wire::Full;
+use steadfast_core::wire::{Full, arp, ndisc};
 
 use crate::echo::{self, Echo};
 use crate::hardware::NetworkHardware;
@@ -173,8 +173,16 @@ impl<S: Storage, const I: usize> Node<S, I> {
         }
     }
 
-    /// Somebody says to have an address.
-    pub(crate) fn neighbour(&mut self, interface: InterfaceId, address: IpAddr, mac: MacAddr) {
+    /// Somebody may be saying to have an address.
+    pub(crate) fn neighbour(&mut self, interface: InterfaceId, family: Family, packet: &[u8]) {
+        if self.watches.is_empty() {
+            return;
+        }
+        let said = match family {
+            Family::V4 => echo::arp_reply(packet),
+            Family::V6 => echo::neighbour_advertisement(packet),
+        };
+        let Some((address, mac)) = said else { return };
         for (_, watch) in self.watches.iter_mut() {
             if let Watch::Gateway(gateway) = watch
                 && (gateway.how.interface, gateway.how.gateway) == (interface, address)
@@ -186,13 +194,16 @@ impl<S: Storage, const I: usize> Node<S, I> {
         }
     }
 
-    /// An echo reply came; whether it was for us.
-    pub(crate) fn echoed(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        (source, destination, echo): (IpAddr, IpAddr, Echo),
-    ) -> bool {
+    /// Whether a packet is an echo reply for us.
+    pub(crate) fn echoed(&mut self, now: Instant, interface: InterfaceId, family: Family, packet: &[u8]) -> bool {
+        if self.watches.is_empty() {
+            return false;
+        }
+        let reply = match family {
+            Family::V4 => echo::echo_reply_v4(packet),
+            Family::V6 => echo::echo_reply_v6(packet),
+        };
+        let Some((source, destination, echo)) = reply else { return false };
         if self.agent.interface(interface, Family::of(&destination)).1 != Some(destination) {
             return false;
         }
@@ -245,14 +256,21 @@ impl<S: Storage, const I: usize> Node<S, I> {
         }
         let Some((mac, source)) = self.speaker(interface, Family::of(&target)) else { return };
         let mut buffer = [0; echo::LONGEST];
-        let length = match step {
-            Step::Found(to) => echo::emit_echo(mac, to, source, target, echo, &mut buffer),
-            _ => echo::emit_question(mac, source, target, &mut buffer),
+        // Without room it counts as not answered.
+        match (step, source, target) {
+            (Step::Found(to), ..) => {
+                let length = echo::emit_echo(mac, to, source, target, echo, &mut buffer);
+                let frame = length.and_then(|length| buffer.get(..length));
+                frame.is_some_and(|frame| self.send_short(interface, frame, hardware))
+            }
+            (_, IpAddr::V4(source), IpAddr::V4(target)) => {
+                self.send_short(interface, &arp::request(mac, source, target), hardware)
+            }
+            (_, IpAddr::V6(source), IpAddr::V6(target)) => {
+                self.send_short(interface, &ndisc::solicitation(mac, source, target), hardware)
+            }
+            _ => false,
         };
-        if let Some(frame) = length.and_then(|length| buffer.get(..length)) {
-            // Without room it counts as not answered.
-            self.send_short(interface, frame, hardware);
-        }
     }
 
     /// The source of what an interface says for itself, and its MAC address: the virtual one if the address is

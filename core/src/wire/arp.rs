@@ -46,6 +46,11 @@ pub fn gratuitous(mac: MacAddr, address: Ipv4Addr) -> [u8; FRAME] {
     frame(MacAddr::BROADCAST, REQUEST, mac, address, mac, address)
 }
 
+/// The Ethernet frame, without padding, by which the station at `mac` that has the address `sender` asks for `target`.
+pub fn request(mac: MacAddr, sender: Ipv4Addr, target: Ipv4Addr) -> [u8; FRAME] {
+    frame(MacAddr::BROADCAST, REQUEST, mac, sender, MacAddr([0; 6]), target)
+}
+
 /// The Ethernet frame, without padding, that answers `query`: its target is at `mac`.
 pub fn reply(mac: MacAddr, query: &Query) -> [u8; FRAME] {
     frame(query.sender_mac, REPLY, mac, query.target, query.sender_mac, query.sender)
@@ -106,7 +111,8 @@ mod tests {
     fn a_query_is_read_and_answered() {
         let asker = MacAddr([2, 0, 0, 0, 0, 9]);
         let sender = Ipv4Addr::new(10, 0, 0, 9);
-        let asked = frame(MacAddr::BROADCAST, REQUEST, asker, sender, MacAddr([0; 6]), ADDRESS);
+        let asked = request(asker, sender, ADDRESS);
+        assert_eq!((&asked[..6], &asked[32..38]), (&[0xff; 6][..], &[0; 6][..]));
         let query = Query::parse(&asked[14..]).unwrap();
         assert_eq!(query, Query { sender_mac: asker, sender, target: ADDRESS });
         assert_eq!(reply(VIRTUAL, &query), frame(asker, REPLY, VIRTUAL, ADDRESS, asker, sender));

@@ -14,11 +14,11 @@ use super::ip::{
 };
 use crate::types::MacAddr;
 
-/// The length of a Neighbour Advertisement with one option in an Ethernet frame.
+/// The length of a Neighbour Advertisement or Solicitation with one option in an Ethernet frame.
 pub const FRAME: usize = 86;
 
 /// The same without Ethernet and IPv6 headers.
-const ADVERTISEMENT_LEN: u16 = 32;
+const MESSAGE_LEN: u16 = 32;
 
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
@@ -51,7 +51,7 @@ impl Solicitation {
         let (header, message) = ipv6_payload(packet, ICMPV6)?;
         let length = u16::try_from(message.len()).ok()?;
         let pseudo = pseudo_header(header.source.into(), header.destination.into(), ICMPV6, length);
-        let (options, (kind, code, target)) = solicitation(message).ok()?;
+        let (options, (kind, code, target)) = fields(message).ok()?;
         let valid = header.hop_limit == HOP_LIMIT
             && (kind, code) == (NEIGHBOUR_SOLICITATION, 0)
             && !target.is_multicast()
@@ -79,7 +79,8 @@ pub const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
 /// Advertisement from `address` to all nodes, Override set, Router as asked for (RFC 9568 section 6.4.1
 /// wants it set; a host that does not forward must not), target link-layer address `mac`.
 pub fn unsolicited(mac: MacAddr, address: Ipv6Addr, router: bool) -> [u8; FRAME] {
-    frame(mac, address, flags(router) | OVERRIDE, multicast_mac(ALL_NODES.into()), ALL_NODES)
+    let kind = Kind::Advertisement(flags(router) | OVERRIDE);
+    frame(kind, mac, address, address, multicast_mac(ALL_NODES.into()), ALL_NODES)
 }
 
 /// The Ethernet frame that answers a Solicitation: its target is at `mac`. Sent to all nodes, and not as
@@ -88,35 +89,60 @@ pub fn solicited(mac: MacAddr, query: &Solicitation, router: bool) -> [u8; FRAME
     if query.source.is_unspecified() {
         return unsolicited(mac, query.target, router);
     }
-    frame(mac, query.target, flags(router) | SOLICITED | OVERRIDE, query.sender_mac, query.source)
+    let kind = Kind::Advertisement(flags(router) | SOLICITED | OVERRIDE);
+    frame(kind, mac, query.target, query.target, query.sender_mac, query.source)
+}
+
+/// The Ethernet frame by which the station at `mac` that has the address `source` asks for `target`.
+pub fn solicitation(mac: MacAddr, source: Ipv6Addr, target: Ipv6Addr) -> [u8; FRAME] {
+    let group = solicited_node(target);
+    frame(Kind::Solicitation, mac, source, target, multicast_mac(group.into()), group)
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Solicitation,
+    /// With these flags.
+    Advertisement(u8),
 }
 
 const fn flags(router: bool) -> u8 {
     if router { ROUTER } else { 0 }
 }
 
-fn frame(mac: MacAddr, target: Ipv6Addr, flags: u8, to: MacAddr, destination: Ipv6Addr) -> [u8; FRAME] {
-    let message = |checksum: u16| -> [u8; ADVERTISEMENT_LEN as usize] {
+fn frame(
+    kind: Kind,
+    mac: MacAddr,
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    to: MacAddr,
+    destination: Ipv6Addr,
+) -> [u8; FRAME] {
+    let (kind, flags, option) = match kind {
+        Kind::Solicitation => (NEIGHBOUR_SOLICITATION, 0, SOURCE_LINK_LAYER),
+        Kind::Advertisement(flags) => (NEIGHBOUR_ADVERTISEMENT, flags, TARGET_LINK_LAYER),
+    };
+    let message = |checksum: u16| -> [u8; MESSAGE_LEN as usize] {
         concat([
-            &[NEIGHBOUR_ADVERTISEMENT, 0],
+            &[kind, 0],
             &checksum.to_be_bytes(),
             &[flags, 0, 0, 0],
             &target.octets(),
             // The length of an option counts eight bytes.
-            &[TARGET_LINK_LAYER, 1],
+            &[option, 1],
             &mac.0,
         ])
     };
-    let pseudo = pseudo_header(target.into(), destination.into(), ICMPV6, ADVERTISEMENT_LEN);
+    let pseudo = pseudo_header(source.into(), destination.into(), ICMPV6, MESSAGE_LEN);
     let checksum = pseudo.plus(&message(0)).checksum();
     concat([
         &ethernet_header(to, mac, ETHERTYPE_IPV6),
-        &ipv6_header(target, destination, 0, ICMPV6, ADVERTISEMENT_LEN),
+        &ipv6_header(source, destination, 0, ICMPV6, MESSAGE_LEN),
         &message(checksum),
     ])
 }
 
-fn solicitation(message: &[u8]) -> IResult<&[u8], (u8, u8, Ipv6Addr), ()> {
+fn fields(message: &[u8]) -> IResult<&[u8], (u8, u8, Ipv6Addr), ()> {
     let (options, (kind, code, _checksum, _reserved, target)) =
         (byte, byte, word, octets::<4>, ipv6_address).parse(message)?;
     Ok((options, (kind, code, target)))
@@ -188,6 +214,15 @@ mod tests {
         assert_eq!(frame[..6], [2, 0, 0, 0, 0, 8]);
         assert_eq!(frame[38..54], SOURCE.octets());
         assert_eq!(frame[58], 0xe0);
+    }
+
+    #[test]
+    fn a_solicitation_is_written_as_it_is_read() {
+        let frame = solicitation(ASKER, SOURCE, ADDRESS);
+        assert_eq!(frame[..14], [0x33, 0x33, 0xff, 0x34, 0x56, 0x78, 2, 0, 0, 0, 0, 9, 0x86, 0xdd]);
+        assert_eq!(frame[38..54], solicited_node(ADDRESS).octets());
+        let read = Solicitation::parse(&frame[14..], VIRTUAL);
+        assert_eq!(read, Some(Solicitation { source: SOURCE, sender_mac: ASKER, target: ADDRESS }));
     }
 
     #[test]

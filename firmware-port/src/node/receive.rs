@@ -1,7 +1,7 @@
 //! Frames from the wire: which are VRRP's, which are answered here, which the stack may see, and in what form.
 //! Every frame may be hostile; what cannot be read is dropped, and costs nothing else.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use steadfast_core::agent::InterfaceId;
 use steadfast_core::storage::Storage;
@@ -17,7 +17,7 @@ use steadfast_core::wire::{Envelope, PROTOCOL};
 use super::Node;
 use super::answer::Answer;
 use crate::bytes::{ICMPV6, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, byte, ipv4_at, ipv6_at};
-use crate::{echo, multicast, vlan};
+use crate::{multicast, vlan};
 
 /// What became of a frame.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,8 +66,7 @@ impl<S: Storage, const I: usize> Node<S, I> {
     fn judge(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, ethernet: &Ethernet<'_>) -> Verdict {
         let verdict = match ethernet.ethertype {
             ETHERTYPE_ARP => self.arp(interface, ethernet.payload),
-            ETHERTYPE_IPV4 => self.ipv4(now, interface, station, ethernet),
-            ETHERTYPE_IPV6 => self.ipv6(now, interface, station, ethernet),
+            ETHERTYPE_IPV4 | ETHERTYPE_IPV6 => self.ip(now, interface, station, ethernet),
             _ => Some(Verdict::Up),
         };
         verdict.unwrap_or(Verdict::Dropped)
@@ -85,15 +84,13 @@ impl<S: Storage, const I: usize> Node<S, I> {
             self.owe(Answer::to_query(interface, &query));
             return Some(Verdict::Taken);
         }
-        if let Some((address, mac)) = echo::arp_reply(packet) {
-            self.neighbour(interface, address.into(), mac);
-        }
+        self.neighbour(interface, Family::V4, packet);
         // Somebody else's claim to an address that we serve.
         let sender = ipv4_at(packet, 14)?;
         Some(if self.serving(interface, sender.into()).is_some() { Verdict::Dropped } else { Verdict::Up })
     }
 
-    fn ipv4(
+    fn ip(
         &mut self,
         now: Instant,
         interface: InterfaceId,
@@ -101,70 +98,62 @@ impl<S: Storage, const I: usize> Node<S, I> {
         ethernet: &Ethernet<'_>,
     ) -> Option<Verdict> {
         let packet = ethernet.payload;
-        let protocol = byte(packet, 9)?;
-        let destination: Ipv4Addr = ipv4_at(packet, 16)?;
+        let (protocol, destination): (u8, IpAddr) = match ethernet.ethertype {
+            ETHERTYPE_IPV4 => (byte(packet, 9)?, ipv4_at(packet, 16)?.into()),
+            _ => (byte(packet, 6)?, ipv6_at(packet, 24)?.into()),
+        };
+        let family = Family::of(&destination);
         if protocol == PROTOCOL {
-            let (envelope, payload) = parse_ipv4(packet)?;
+            let (envelope, payload) = match family {
+                Family::V4 => parse_ipv4(packet)?,
+                Family::V6 => parse_ipv6(packet)?,
+            };
             return self.advertisement(now, interface, station, ethernet, &envelope, payload);
         }
-        if protocol == multicast::IGMP
-            && let Some(query) = multicast::igmp_query(packet)
-        {
-            self.queried(now, interface, Family::V4, query);
+        let query = match family {
+            Family::V4 => multicast::igmp_query(packet),
+            Family::V6 => multicast::mld_query(packet),
+        };
+        if let Some(query) = query {
+            self.queried(now, interface, family, query);
         }
-        if protocol == echo::ICMP
-            && let Some(reply) = echo::echo_reply_v4(packet)
-            && self.echoed(now, interface, reply)
-        {
+        if self.echoed(now, interface, family, packet) {
             return Some(Verdict::Taken);
         }
-        Some(self.admit(interface, destination.into(), false))
+        let kind = byte(packet, IPV6_HEADER).filter(|_| family == Family::V6 && protocol == ICMPV6);
+        let verdict = match kind {
+            Some(NEIGHBOUR_SOLICITATION) => self.solicited(interface, ethernet),
+            Some(NEIGHBOUR_ADVERTISEMENT) => self.advertised(interface, packet),
+            _ => return Some(self.admit(interface, destination, false)),
+        };
+        Some(verdict.unwrap_or_else(|| self.admit(interface, destination, true)))
     }
 
-    fn ipv6(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        station: MacAddr,
-        ethernet: &Ethernet<'_>,
-    ) -> Option<Verdict> {
-        let packet = ethernet.payload;
-        let next_header = byte(packet, 6)?;
-        let destination: Ipv6Addr = ipv6_at(packet, 24)?;
-        if next_header == PROTOCOL {
-            let (envelope, payload) = parse_ipv6(packet)?;
-            return self.advertisement(now, interface, station, ethernet, &envelope, payload);
-        }
-        if let Some(query) = multicast::mld_query(packet) {
-            self.queried(now, interface, Family::V6, query);
-        }
-        if let Some(reply) = echo::echo_reply_v6(packet)
-            && self.echoed(now, interface, reply)
-        {
-            return Some(Verdict::Taken);
-        }
-        let kind = byte(packet, IPV6_HEADER).filter(|_| next_header == ICMPV6);
-        let discovery = matches!(kind, Some(NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT));
-        if discovery
-            && let Some(target) = ipv6_at(packet, IPV6_HEADER.saturating_add(8))
-            && let Some(presence) = self.with_address(interface, target.into())
-        {
-            let serves = presence.serves();
-            if kind == Some(NEIGHBOUR_ADVERTISEMENT) && !serves {
-                // Where the Active is: the stack of a Backup may want to know.
-                return Some(self.admit(interface, destination.into(), true));
+    /// Somebody asks who has an address; `None` if it is none of ours.
+    fn solicited(&mut self, interface: InterfaceId, ethernet: &Ethernet<'_>) -> Option<Verdict> {
+        let serves = self.virtual_target(interface, ethernet.payload)?;
+        match Solicitation::parse(ethernet.payload, ethernet.source).filter(|_| serves) {
+            Some(query) => {
+                self.owe(Answer::to_solicitation(interface, &query));
+                Some(Verdict::Taken)
             }
-            if !serves || kind == Some(NEIGHBOUR_ADVERTISEMENT) {
-                return Some(Verdict::Dropped);
-            }
-            let query = Solicitation::parse(packet, ethernet.source)?;
-            self.owe(Answer::to_solicitation(interface, &query));
-            return Some(Verdict::Taken);
+            None => Some(Verdict::Dropped),
         }
-        if discovery && let Some((address, mac)) = echo::neighbour_advertisement(packet) {
-            self.neighbour(interface, address.into(), mac);
+    }
+
+    /// Somebody says to have an address; `None` if the stack may want to know, as that of a Backup where the Active is.
+    fn advertised(&mut self, interface: InterfaceId, packet: &[u8]) -> Option<Verdict> {
+        let serves = self.virtual_target(interface, packet);
+        if serves.is_none() {
+            self.neighbour(interface, Family::V6, packet);
         }
-        Some(self.admit(interface, destination.into(), discovery))
+        serves.filter(|serves| *serves).map(|_| Verdict::Dropped)
+    }
+
+    /// Whether a Virtual Router serves the target of Neighbour Discovery; `None` if none has it.
+    fn virtual_target(&self, interface: InterfaceId, packet: &[u8]) -> Option<bool> {
+        let target = ipv6_at(packet, IPV6_HEADER.saturating_add(8))?;
+        self.with_address(interface, target.into()).map(|presence| presence.serves())
     }
 
     /// An Advertisement: only from its group's MAC address, or ours if it is for one station.
