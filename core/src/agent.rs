@@ -256,7 +256,7 @@ pub struct RouterConfig<'a> {
     /// Addresses that go with it but are not advertised, of either family.
     pub excluded: &'a [IpAddr],
     /// The routers that its Advertisements go to and come from, one by one (`unicast_peer`): 255 at most, all of its
-    /// family. Without any they go to the [group](Settings::group).
+    /// family, none without the feature `unicast`. Without any they go to the [group](Settings::group).
     pub peers: &'a [IpAddr],
 }
 
@@ -629,7 +629,7 @@ fn check_addresses(config: &RouterConfig<'_>) -> Result<(), AddError> {
     let count = config.addresses.len();
     let fits = (1..=255).contains(&count)
         && config.addresses.iter().chain(config.peers).all(|address| Family::of(address) == family)
-        && config.peers.len() <= 255
+        && config.peers.len() <= if cfg!(feature = "unicast") { 255 } else { 0 }
         && !config.peers.iter().any(IpAddr::is_multicast)
         && !(family == Family::V6 && config.settings.version == crate::types::Version::V2);
     if fits { Ok(()) } else { Err(AddError::Addresses) }

@@ -33,7 +33,9 @@ pub use group::{Members, SyncGroup};
 pub use instance::{Instance, LeftOut, VirtualMac};
 pub use lexer::Place;
 
-use keywords::{Support, Vocabulary};
+#[cfg(feature = "all-keywords")]
+use keywords::Support;
+use keywords::Vocabulary;
 use statement::{Block, Statement};
 use value::Log;
 
@@ -173,11 +175,18 @@ pub fn known<'a>(vocabulary: Vocabulary, statement: &Statement<'a>, log: &mut Lo
         }
         return None;
     };
+    #[cfg(feature = "all-keywords")]
     match keyword.support {
-        Support::Supported => return Some(keyword.name),
-        Support::Port => {}
-        Support::NotYet => log.warning(word.place, Message::NotYet { keyword: keyword.name }),
-        Support::Ignored(why) => log.notice(word.place, Message::Ignored { keyword: keyword.name, why }),
+        Support::Supported => {}
+        Support::Port => return None,
+        Support::NotYet => {
+            log.warning(word.place, Message::NotYet { keyword: keyword.name });
+            return None;
+        }
+        Support::Ignored(why) => {
+            log.notice(word.place, Message::Ignored { keyword: keyword.name, why });
+            return None;
+        }
     }
-    None
+    Some(keyword.name)
 }

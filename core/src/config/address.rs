@@ -1,6 +1,9 @@
 //! The entries of `virtual_ipaddress` and `virtual_ipaddress_excluded`: an address and how it is put on an
 //! interface. They are read again from the text whenever they are asked for.
 
+#[cfg(feature = "all-keywords")]
+mod options;
+
 use core::net::{IpAddr, Ipv4Addr};
 
 use super::diagnostic::{Message, Used};
@@ -63,8 +66,6 @@ impl<'a> VirtualAddress<'a> {
 }
 
 const EXPECTED_ADDRESS: &str = "an IPv4 or IPv6 address, with or without /length";
-const EXPECTED_NAME: &str = "a name of 1 to 15 characters";
-const EXPECTED_SCOPE: &str = "site, link, host, nowhere, global or a number up to 255";
 
 /// Reads one entry. `None` if it cannot be used; why is reported.
 pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<VirtualAddress<'a>> {
@@ -107,44 +108,14 @@ pub(super) fn parse<'a>(entry: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<
     let mut usable = true;
     let mut words = entry.words;
     while let Some(option) = words.next() {
-        let read = &mut entry_read;
-        let mut option_value = Options { option, words: &mut words, log, usable: &mut usable };
-        match option.text {
-            "dev" => read.device = option_value.take("an interface: 1 to 15 characters", value::interface),
-            "label" => {
-                read.label = option_value.take(EXPECTED_NAME, value::interface).filter(|_| {
-                    let v4 = address.is_ipv4();
-                    if !v4 {
-                        let because = "IPv6 addresses have no label";
-                        log.warning(option.place, Message::NoEffect { keyword: "label", because });
-                    }
-                    v4
-                });
-            }
-            "scope" => read.scope = option_value.take_or_ignore(EXPECTED_SCOPE, scope),
-            "brd" | "broadcast" => {
-                read.broadcast =
-                    option_value.take("an IPv4 address, + or -", |text| broadcast(text, address, prefix_len));
-            }
-            "peer" => {
-                read.peer = option_value.take("an address of the same family", |text| peer(text, address));
-            }
-            "preferred_lft" => {
-                if let Some(lifetime) = option_value.take_or_ignore("a number of seconds, or forever", lifetime) {
-                    read.preferred_lifetime = lifetime;
-                }
-            }
-            "home" => read.home = true,
-            "-nodad" | "nodad" => read.no_dad = true,
-            "mngtmpaddr" => read.manage_temporary = true,
-            "noprefixroute" => read.no_prefix_route = true,
-            "autojoin" => read.auto_join = true,
-            "no_track" => read.no_track = true,
-            "use_vmac" => read.use_vmac = true,
-            // Of static ones; the port that has them reads it.
-            #[cfg(feature = "all-keywords")]
-            "track_group" => _ = words.next(),
-            word => log.warning(option.place, Message::UnknownOption { word }),
+        let mut options = Options { option, words: &mut words, log, usable: &mut usable };
+        if option.text == "dev" {
+            entry_read.device = options.take("an interface: 1 to 15 characters", value::interface);
+        } else if !options.read(&mut entry_read) {
+            let word = option.text;
+            let knows_all = cfg!(feature = "all-keywords");
+            let message = if knows_all { Message::UnknownOption { word } } else { Message::NotYet { keyword: word } };
+            log.warning(option.place, message);
         }
     }
     usable.then_some(entry_read)
@@ -180,55 +151,12 @@ impl<'a, I: Iterator<Item = Word<'a>>> Options<'_, '_, 'a, I> {
         value
     }
 
-    /// A value that keepalived does without if it is wrong.
-    fn take_or_ignore<T>(&mut self, expected: &'static str, parse: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
-        let word = self.word(expected)?;
-        let value = parse(word.text);
-        if value.is_none() {
-            let (keyword, value, used) = (self.option.text, word.text, Used::Nothing);
-            self.log.warning(word.place, Message::Substituted { keyword, value, expected, used });
+    /// Passes over what only Linux acts upon: how an address is put on an interface. False, as for what nobody knows.
+    #[cfg(not(feature = "all-keywords"))]
+    fn read(&mut self, _: &mut VirtualAddress<'a>) -> bool {
+        if matches!(self.option.text, "label" | "scope" | "brd" | "broadcast" | "peer" | "preferred_lft") {
+            self.words.next();
         }
-        value
+        false
     }
-}
-
-/// The numbers of /etc/iproute2/rt_scopes, which are those of rtnetlink(7).
-fn scope(text: &str) -> Option<u8> {
-    match text {
-        "global" => Some(0),
-        "site" => Some(200),
-        "link" => Some(253),
-        "host" => Some(254),
-        "nowhere" => Some(255),
-        number => value::number(number, 0..=255).and_then(|number| u8::try_from(number).ok()),
-    }
-}
-
-/// The broadcast address: `+` sets the host bits of the address, `-` clears them.
-fn broadcast(text: &str, address: IpAddr, prefix_len: u8) -> Option<Ipv4Addr> {
-    let IpAddr::V4(address) = address else { return None };
-    let host_bits = u32::MAX.checked_shr(u32::from(prefix_len)).unwrap_or(0);
-    match text {
-        "+" => Some(Ipv4Addr::from_bits(address.to_bits() | host_bits)),
-        "-" => Some(Ipv4Addr::from_bits(address.to_bits() & !host_bits)),
-        explicit => value::address_v4(explicit),
-    }
-}
-
-fn peer(text: &str, address: IpAddr) -> Option<(IpAddr, u8)> {
-    let (peer, length) = value::prefix(text)?;
-    let bits = if peer.is_ipv4() { 32 } else { 128 };
-    let length = match length {
-        None => bits,
-        Some(length) => length.ok()?,
-    };
-    (Family::of(&peer) == Family::of(&address)).then_some((peer, length))
-}
-
-/// `Some(None)` is for ever.
-fn lifetime(text: &str) -> Option<Option<u32>> {
-    if text == "forever" {
-        return Some(None);
-    }
-    value::number(text, 0..=u32::MAX).map(Some)
 }

@@ -3,6 +3,8 @@
 //! out. What the keywords mean together is in [`rules`].
 
 mod rules;
+#[cfg(feature = "unicast")]
+mod unicast;
 
 use core::net::IpAddr;
 
@@ -28,11 +30,8 @@ const MOST_V6: u8 = 90;
 #[cfg(feature = "authentication")]
 const MOST_V6_HMAC: u8 = 89;
 
-/// The most entries of `unicast_peer`.
-const MOST_PEERS: u32 = 255;
-
 /// What a router would do that does not hear its peers.
-#[cfg(not(feature = "authentication"))]
+#[cfg(not(all(feature = "authentication", feature = "unicast")))]
 const TWO_ACTIVES: &str = "without it two routers would be Active at once";
 
 /// What the keywords of an instance say, each as far as it was given; with a place where a rule between
@@ -72,12 +71,8 @@ struct Draft<'a> {
     /// With its keyword: `mcast_src_ip` or `unicast_src_ip`.
     source: Option<(&'static str, Word<'a>, IpAddr)>,
     group: Option<(Word<'a>, IpAddr)>,
-    /// `unicast_peer`, and the peers in it.
-    unicast: Option<Place>,
-    peers: Peers<'a>,
-    check_peers: bool,
-    /// `unicast_fault_no_peer`
-    wants_peer: bool,
+    #[cfg(feature = "unicast")]
+    peers: unicast::Peers<'a>,
     announce: AnnounceOptions,
     lower_priority_announced: Option<Place>,
     down_timer_adverts: Option<u8>,
@@ -119,14 +114,13 @@ impl<'a> Draft<'a> {
                 #[cfg(feature = "authentication")]
                 "auth_hmac" => self.hmac = Some(statement.keyword.place),
                 // A port that knows it keeps an instance without peers out.
-                #[cfg(feature = "all-keywords")]
-                "unicast_fault_no_peer" => self.wants_peer = true,
+                #[cfg(all(feature = "all-keywords", feature = "unicast"))]
+                "unicast_fault_no_peer" => self.peers.are_wanted = true,
                 // Without it it would not hear its peers, and be Active beside them.
                 #[cfg(not(feature = "authentication"))]
-                keyword @ "auth_hmac" => {
-                    let message = Message::NeededNotYet { keyword, otherwise: TWO_ACTIVES };
-                    log.error(statement.keyword.place, message);
-                }
+                "auth_hmac" => needed("auth_hmac", statement.keyword.place, log),
+                #[cfg(not(feature = "unicast"))]
+                "unicast_peer" => needed("unicast_peer", statement.keyword.place, log),
                 _ => {
                     if let Some(keyword) = super::known(Vocabulary::Instance, &statement, log) {
                         self.keyword(keyword, &statement, log);
@@ -151,12 +145,11 @@ impl<'a> Draft<'a> {
                 self.interface = Some(required(statement, expected, value::interface, log));
             }
             "virtual_router_id" => {
-                let parse = |text| value::number(text, 1..=255).and_then(|n| u8::try_from(n).ok()).and_then(Vrid::new);
+                let parse = |text| value::small(text, 1).and_then(Vrid::new);
                 self.vrid = Some(required(statement, "a number from 1 to 255", parse, log));
             }
             "priority" => {
-                let parse =
-                    |text| value::number(text, 1..=255).and_then(|n| u8::try_from(n).ok()).and_then(Priority::new);
+                let parse = |text| value::small(text, 1).and_then(Priority::new);
                 let used = Used::Number(u64::from(Priority::DEFAULT.get()));
                 let read = defaulted(statement, "a number from 1 to 255", used, parse, log);
                 self.priority = Some(read.unwrap_or(Priority::DEFAULT));
@@ -179,11 +172,12 @@ impl<'a> Draft<'a> {
             "authentication" => self.authentication(statement, log),
             "virtual_ipaddress" => self.addresses(statement, log),
             "virtual_ipaddress_excluded" => {
-                for_each_entry(statement, log, |entry, log| {
-                    address::parse(&entry, log);
+                for_each_entry(statement, log, &mut |entry, log| {
+                    address::parse(entry, log);
                 });
             }
             "use_vmac" => self.use_vmac(statement, log),
+            #[cfg(feature = "all-keywords")]
             "vmac_xmit_base" if flag(statement, log) => self.transmit_from_base = Some(place),
             "accept" if flag(statement, log) => self.accept = Some((place, true)),
             "no_accept" if flag(statement, log) => self.accept = Some((place, false)),
@@ -191,11 +185,8 @@ impl<'a> Draft<'a> {
                 let read = required(statement, "an address", value::address, log);
                 self.source = statement.words.clone().next().zip(read).map(|(word, source)| (keyword, word, source));
             }
-            "unicast_peer" => {
-                self.unicast = Some(place);
-                for_each_entry(statement, log, |entry, log| self.peers.read(&entry, log));
-            }
-            "check_unicast_src" if flag(statement, log) => self.check_peers = true,
+            #[cfg(feature = "unicast")]
+            "unicast_peer" | "check_unicast_src" => self.peers.keyword(keyword, statement, log),
             "mcast_dst_ip" => {
                 let parse = |text: &'a str| {
                     let v4 = value::group_v4(text).map(IpAddr::V4);
@@ -257,10 +248,7 @@ impl<'a> Draft<'a> {
             #[cfg(feature = "authentication")]
             Some("AH") => self.is_header = true,
             #[cfg(not(feature = "authentication"))]
-            Some("AH") => {
-                let message = Message::NeededNotYet { keyword: "auth_type AH", otherwise: TWO_ACTIVES };
-                log.error(place, message);
-            }
+            Some("AH") => needed("auth_type AH", place, log),
             Some(value) => {
                 log.error(place, Message::WrongValue { keyword: "auth_type", value, expected: EXPECTED });
             }
@@ -268,9 +256,9 @@ impl<'a> Draft<'a> {
     }
 
     fn addresses(&mut self, statement: &Statement<'a>, log: &mut Log<'_, 'a>) {
-        for_each_entry(statement, log, |entry, log| {
+        for_each_entry(statement, log, &mut |entry, log| {
             let place = entry.keyword.place;
-            address::parse(&entry, log);
+            address::parse(entry, log);
             // Also one with a wrong option counts: it tells the family.
             let Some((address, _)) = value::prefix(entry.keyword.text) else {
                 self.has_wrong_address = true;
@@ -278,11 +266,7 @@ impl<'a> Draft<'a> {
             };
             let (_, first) = *self.first.get_or_insert((entry.keyword, address));
             if first.is_ipv4() != address.is_ipv4() {
-                let expected = if first.is_ipv4() {
-                    "IPv4 addresses only, as the first is one (the other family goes to virtual_ipaddress_excluded)"
-                } else {
-                    "IPv6 addresses only, as the first is one (the other family goes to virtual_ipaddress_excluded)"
-                };
+                let expected = "addresses of the family of the first (the other goes to virtual_ipaddress_excluded)";
                 let value = entry.keyword.text;
                 log.error(place, Message::WrongValue { keyword: "virtual_ipaddress", value, expected });
             }
@@ -294,7 +278,14 @@ impl<'a> Draft<'a> {
         });
     }
 
+    /// `use_vmac`, which has no other link or MAC address but on Linux.
+    #[cfg(not(feature = "all-keywords"))]
+    fn use_vmac(&mut self, statement: &Statement<'a>, log: &mut Log<'_, 'a>) {
+        self.virtual_mac = flag(statement, log).then_some((None, None));
+    }
+
     /// `use_vmac [NAME] [MAC] [netlink_notify_msg] [group NUMBER]`
+    #[cfg(feature = "all-keywords")]
     fn use_vmac(&mut self, statement: &Statement<'a>, log: &mut Log<'_, 'a>) {
         let mut name = None;
         let mut mac = None;
@@ -319,70 +310,10 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The entries of `unicast_peer`, as far as something is to be said of them together.
-#[derive(Default)]
-struct Peers<'a> {
-    count: u32,
-    first_v4: Option<Word<'a>>,
-    first_v6: Option<Word<'a>>,
-    /// The lowest `min_ttl`, and whether peers have different ones.
-    least_hops: Option<u8>,
-    has_other_bounds: bool,
-}
-
-impl<'a> Peers<'a> {
-    /// An entry: `ADDRESS [min_ttl NUMBER] [max_ttl NUMBER]`
-    fn read(&mut self, entry: &Statement<'a>, log: &mut Log<'_, 'a>) {
-        let Word { text, place } = entry.keyword;
-        self.bound(entry, log);
-        self.count = self.count.saturating_add(1);
-        match value::address(text).filter(|peer| !peer.is_multicast() && !peer.is_unspecified()) {
-            Some(IpAddr::V4(_)) => _ = self.first_v4.get_or_insert(entry.keyword),
-            Some(IpAddr::V6(_)) => _ = self.first_v6.get_or_insert(entry.keyword),
-            // One that it does not speak to would be Active beside it.
-            None => {
-                let expected = "the address of another router";
-                log.error(place, Message::WrongValue { keyword: "unicast_peer", value: text, expected });
-            }
-        }
-        if self.count == MOST_PEERS.saturating_add(1) {
-            let expected = "at most 255 peers";
-            log.error(place, Message::WrongValue { keyword: "unicast_peer", value: text, expected });
-        }
-    }
-
-    /// `min_ttl` and `max_ttl`. One bound holds for all peers: the lowest.
-    fn bound(&mut self, entry: &Statement<'a>, log: &mut Log<'_, 'a>) {
-        let mut least = 0;
-        let mut words = entry.words;
-        while let Some(word) = words.next() {
-            match word.text {
-                "min_ttl" => {
-                    let value = words.next().map_or("", |word| word.text);
-                    match value::number(value, 0..=255).and_then(|number| u8::try_from(number).ok()) {
-                        Some(number) => least = number,
-                        None => {
-                            let expected = "a number from 0 to 255";
-                            log.error(word.place, Message::WrongValue { keyword: word.text, value, expected });
-                        }
-                    }
-                }
-                "max_ttl" => {
-                    words.next();
-                    let because = "how near a peer is does not matter";
-                    log.warning(word.place, Message::NoEffect { keyword: word.text, because });
-                }
-                other => log.warning(word.place, Message::UnknownOption { word: other }),
-            }
-        }
-        let lowest = *self.least_hops.get_or_insert(least);
-        if lowest != least && !self.has_other_bounds {
-            self.has_other_bounds = true;
-            let text = "one `min_ttl` holds for all peers: the lowest, which is 0 for a peer that has none";
-            log.warning(entry.keyword.place, Message::Text(text));
-        }
-        self.least_hops = Some(lowest.min(least));
-    }
+/// Says that an instance cannot be run without what this build does not have.
+#[cfg(not(all(feature = "authentication", feature = "unicast")))]
+fn needed<'a>(keyword: &'static str, place: Place, log: &mut Log<'_, 'a>) {
+    log.error(place, Message::NeededNotYet { keyword, otherwise: TWO_ACTIVES });
 }
 
 /// Reads `auth_pass`: eight bytes, filled up with zeros.
@@ -403,7 +334,7 @@ fn auth_pass<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<[u8
 fn for_each_entry<'a>(
     statement: &Statement<'a>,
     log: &mut Log<'_, 'a>,
-    mut visit: impl FnMut(Statement<'a>, &mut Log<'_, 'a>),
+    visit: &mut dyn FnMut(&Statement<'a>, &mut Log<'_, 'a>),
 ) {
     value::no_more(statement, statement.words, log);
     let Some(mut list) = statement.body else {
@@ -412,6 +343,6 @@ fn for_each_entry<'a>(
         return;
     };
     while let Some(entry) = list.next(&mut |diagnostic| log.add(diagnostic)) {
-        visit(entry, log);
+        visit(&entry, log);
     }
 }

@@ -116,6 +116,7 @@ pub struct Globals<'a> {
     /// `vrrp_lower_prio_no_advert`: a lower priority is not answered; as `strict` unless given.
     pub(super) lower_prio_no_advert: Option<bool>,
     /// `vrrp_check_unicast_src`.
+    #[cfg(feature = "unicast")]
     pub(super) check_peers: bool,
     /// `vrrp_skip_check_adv_addr`.
     pub(super) skip_address_check: bool,
@@ -138,6 +139,7 @@ impl Default for Globals<'_> {
             checksum: ChecksumMode::Auto,
             down_timer_adverts: 3,
             lower_prio_no_advert: None,
+            #[cfg(feature = "unicast")]
             check_peers: false,
             skip_address_check: false,
             announce: AnnounceOptions::default(),
@@ -159,6 +161,7 @@ impl<'a> Globals<'a> {
                 continue;
             }
             match keyword {
+                #[cfg(feature = "all-keywords")]
                 "router_id" => {
                     self.router_id = defaulted(&statement, "a name", Used::Nothing, Some, log).or(self.router_id);
                 }
@@ -177,6 +180,7 @@ impl<'a> Globals<'a> {
                 "vrrp_gna_interval" => {
                     self.na_interval = delay(&statement, 10, "seconds from 0 to 10", log).or(self.na_interval);
                 }
+                #[cfg(feature = "all-keywords")]
                 "default_interface" => {
                     let used = Used::Word("eth0");
                     let parsed = defaulted(&statement, "an interface: 1 to 15 characters", used, value::interface, log);
@@ -193,6 +197,7 @@ impl<'a> Globals<'a> {
                     let parsed = defaulted(&statement, expected, used, value::group_v6, log);
                     self.group_v6 = parsed.unwrap_or(self.group_v6);
                 }
+                #[cfg(feature = "all-keywords")]
                 "vmac_prefix" => {
                     // `PREFIX.255` has to be the name of an interface.
                     let parse = |text: &'a str| value::interface(text).filter(|prefix| prefix.len() <= 11);
@@ -212,6 +217,7 @@ impl<'a> Globals<'a> {
                 "vrrp_lower_prio_no_advert" => {
                     self.lower_prio_no_advert = switch(&statement, log).or(self.lower_prio_no_advert);
                 }
+                #[cfg(feature = "unicast")]
                 "vrrp_check_unicast_src" => self.check_peers = flag(&statement, log),
                 "vrrp_skip_check_adv_addr" => self.skip_address_check = flag(&statement, log),
                 "vrrp_min_garp" => self.min_garp = switch(&statement, log).unwrap_or(self.min_garp),
@@ -230,7 +236,7 @@ pub(super) fn version(text: &str) -> Option<Version> {
 }
 
 pub(super) fn down_timer_adverts<'a>(statement: &Statement<'a>, log: &mut Log<'_, 'a>) -> Option<u8> {
-    let parse = |text| value::number(text, 1..=100).and_then(|number| u8::try_from(number).ok());
+    let parse = |text| value::small(text, 1).filter(|number| *number <= 100);
     defaulted(statement, "a number from 1 to 100", Used::Nothing, parse, log)
 }
 

@@ -6,7 +6,9 @@ use core::net::IpAddr;
 use super::address::{self, VirtualAddress};
 use super::lexer::Place;
 use super::statement::{Block, Statement};
-use super::value::{self, Log};
+#[cfg(feature = "unicast")]
+use super::value;
+use super::value::Log;
 use crate::agent::Settings;
 use crate::types::MacAddr;
 
@@ -62,7 +64,15 @@ impl<'a> Instance<'a> {
         overflow.chain(addresses(self.body, "virtual_ipaddress_excluded"))
     }
 
+    /// `unicast_peer`: where its Advertisements go instead of a group; at most 255, all of its family. None where core
+    /// does not know it.
+    #[cfg(not(feature = "unicast"))]
+    pub fn peers(&self) -> impl Iterator<Item = IpAddr> + Clone + use<'a> {
+        core::iter::empty()
+    }
+
     /// `unicast_peer`: where its Advertisements go instead of a group; at most 255, all of its family.
+    #[cfg(feature = "unicast")]
     pub fn peers(&self) -> impl Iterator<Item = IpAddr> + Clone + use<'a> {
         Entries::new(self.body, "unicast_peer").filter_map(|entry| value::address(entry.keyword.text))
     }

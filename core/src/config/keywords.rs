@@ -25,34 +25,47 @@ pub enum Support {
 pub struct Keyword {
     /// As it is written.
     pub name: &'static str,
-    /// What we make of it.
+    /// What we make of it. A build that does not know all acts upon what it knows.
+    #[cfg(feature = "all-keywords")]
     pub support: Support,
     /// Whether it is Steadfast's own, unknown to keepalived.
+    #[cfg(feature = "all-keywords")]
     pub own: bool,
 }
 
+/// A keyword; without a name if this build does not know it.
+#[cfg(feature = "all-keywords")]
+const fn keyword(name: &'static str, support: Support, own: bool) -> Keyword {
+    Keyword { name, support, own }
+}
+
+#[cfg(not(feature = "all-keywords"))]
+const fn keyword(name: &'static str, support: Support, _: bool) -> Keyword {
+    Keyword { name: if matches!(support, Support::Supported) { name } else { "" } }
+}
+
 const fn supported(name: &'static str) -> Keyword {
-    Keyword { name, support: Support::Supported, own: false }
+    keyword(name, Support::Supported, false)
 }
 
 const fn port(name: &'static str) -> Keyword {
-    Keyword { name, support: Support::Port, own: false }
+    keyword(name, Support::Port, false)
 }
 
 const fn own(name: &'static str) -> Keyword {
-    Keyword { name, support: Support::Supported, own: true }
+    keyword(name, Support::Supported, true)
 }
 
 const fn own_port(name: &'static str) -> Keyword {
-    Keyword { name, support: Support::Port, own: true }
+    keyword(name, Support::Port, true)
 }
 
 const fn not_yet(name: &'static str) -> Keyword {
-    Keyword { name, support: Support::NotYet, own: false }
+    keyword(name, Support::NotYet, false)
 }
 
 const fn ignored(name: &'static str, why: &'static str) -> Keyword {
-    Keyword { name, support: Support::Ignored(why), own: false }
+    keyword(name, Support::Ignored(why), false)
 }
 
 /// What there is of a table in this build.
@@ -63,15 +76,10 @@ macro_rules! table {
     }};
 }
 
-/// Whether a keyword is in the tables of this build.
-const fn is_kept(keyword: &Keyword) -> bool {
-    cfg!(feature = "all-keywords") || matches!(keyword.support, Support::Supported)
-}
-
 const fn count(mut all: &[Keyword]) -> usize {
     let mut count = 0_usize;
     while let Some((keyword, rest)) = all.split_first() {
-        if is_kept(keyword) {
+        if !keyword.name.is_empty() {
             count = count.saturating_add(1);
         }
         all = rest;
@@ -83,7 +91,7 @@ const fn kept<const N: usize>(mut all: &[Keyword]) -> [Keyword; N] {
     let mut kept = [supported(""); N];
     let mut places: &mut [Keyword] = &mut kept;
     while let Some((keyword, rest)) = all.split_first() {
-        if is_kept(keyword) {
+        if !keyword.name.is_empty() {
             let Some((place, more)) = places.split_first_mut() else { break };
             *place = *keyword;
             places = more;
@@ -174,35 +182,20 @@ impl Vocabulary {
     /// Its keywords: all, or those that core acts upon.
     pub const fn keywords(self) -> &'static [Keyword] {
         match self {
-            // These blocks are none of core's.
-            Self::AuthHmac
-            | Self::Script
-            | Self::TrackFile
-            | Self::TrackProcess
-            | Self::GarpGroup
-            | Self::VirtualServer
-            | Self::VirtualServerGroup
-            | Self::RealServer
-            | Self::Checker
-            | Self::Url
-            | Self::Ssl
-            | Self::RealServerRole
-                if !cfg!(feature = "all-keywords") =>
-            {
-                &[]
-            }
             Self::File => table!(vrrp::FILE),
             Self::Global => table!(vrrp::GLOBAL),
             Self::Instance => table!(vrrp::INSTANCE),
             Self::Authentication => table!(vrrp::AUTHENTICATION),
-            Self::AuthHmac => table!(vrrp::AUTH_HMAC),
             Self::SyncGroup => table!(vrrp::SYNC_GROUP),
-            Self::Script => table!(vrrp::SCRIPT),
-            Self::TrackFile => table!(vrrp::TRACK_FILE),
-            Self::TrackProcess => table!(vrrp::TRACK_PROCESS),
-            Self::GarpGroup => table!(vrrp::GARP_GROUP),
-            Self::TrackGroup => table!(vrrp::TRACK_GROUP),
-            Self::Bfd => table!(vrrp::BFD),
+            // The other blocks are none of core's.
+            _ if !cfg!(feature = "all-keywords") => &[],
+            Self::AuthHmac => vrrp::AUTH_HMAC,
+            Self::Script => vrrp::SCRIPT,
+            Self::TrackFile => vrrp::TRACK_FILE,
+            Self::TrackProcess => vrrp::TRACK_PROCESS,
+            Self::GarpGroup => vrrp::GARP_GROUP,
+            Self::TrackGroup => vrrp::TRACK_GROUP,
+            Self::Bfd => vrrp::BFD,
             Self::VirtualServer => lvs::VIRTUAL_SERVER,
             Self::VirtualServerGroup => lvs::VIRTUAL_SERVER_GROUP,
             Self::RealServer => lvs::REAL_SERVER,
@@ -224,8 +217,9 @@ impl Vocabulary {
             Self::Global => "in global_defs",
             Self::Instance => "in a vrrp_instance",
             Self::Authentication => "in authentication",
-            Self::AuthHmac => "in auth_hmac",
             Self::SyncGroup => "in a vrrp_sync_group",
+            _ if !cfg!(feature = "all-keywords") => "",
+            Self::AuthHmac => "in auth_hmac",
             Self::Script => "in a vrrp_script",
             Self::TrackFile => "in a track_file",
             Self::TrackProcess => "in a vrrp_track_process",

@@ -12,6 +12,10 @@ use super::lexer::{Kind, Lexer, LineEnd, Place, Quoting, SimpleLine};
 /// The longest line that keepalived reads, in characters.
 pub const LINE_MAX: u32 = 1024;
 
+/// Whether simple lines are read at once, and not by tokens: it is much sooner done. A build that does not know all
+/// keywords is for short files, and has no room for two ways.
+const AT_ONCE: bool = cfg!(feature = "all-keywords");
+
 /// A word and where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word<'a> {
@@ -49,7 +53,7 @@ impl<'a> Iterator for Words<'a> {
             return None;
         }
         let place = self.lexer.place();
-        if let Some(text) = self.lexer.simple_word() {
+        if AT_ONCE && let Some(text) = self.lexer.simple_word() {
             return Some(Word { place, text });
         }
         let mut ahead = self.lexer;
@@ -82,7 +86,7 @@ impl<'a> Block<'a> {
     pub fn next(&mut self, report: &mut dyn FnMut(Diagnostic<'a>)) -> Option<Statement<'a>> {
         loop {
             let before = self.lexer;
-            if self.lexer.is_at_word() {
+            if AT_ONCE && self.lexer.is_at_word() {
                 let place = self.lexer.place();
                 if let Some(SimpleLine { word, rest, opens }) = self.lexer.simple_line(LINE_MAX) {
                     if !self.file && keywords::begins_file_block(word) {
@@ -196,7 +200,8 @@ fn skip(mut lexer: Lexer<'_>) -> (Lexer<'_>, bool) {
     let mut quoting = None;
     loop {
         let before = lexer;
-        if quoting.is_none()
+        if AT_ONCE
+            && quoting.is_none()
             && let Some(end) = lexer.pass_simple_line(LINE_MAX)
         {
             match end {

@@ -154,15 +154,25 @@ pub(super) fn split(text: &str, separator: u8) -> (&str, Option<&str>) {
 /// A number of decimal digits alone; `None` also if it is too large.
 fn digits(text: &str) -> Option<u64> {
     let mut number = (!text.is_empty()).then_some(0_u64)?;
-    for digit in text.chars() {
-        number = number.checked_mul(10)?.checked_add(u64::from(digit.to_digit(10)?))?;
+    for byte in text.bytes() {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit(byte, 10)?))?;
     }
     Some(number)
+}
+
+/// The value of a digit; no byte of a longer character is one.
+fn digit(byte: u8, radix: u32) -> Option<u32> {
+    char::from(byte).to_digit(radix)
 }
 
 /// A whole number within `range`.
 pub fn number(text: &str, range: RangeInclusive<u32>) -> Option<u32> {
     u32::try_from(digits(text)?).ok().filter(|number| range.contains(number))
+}
+
+/// A whole number from `least` to 255.
+pub(super) fn small(text: &str, least: u8) -> Option<u8> {
+    u8::try_from(digits(text)?).ok().filter(|number| *number >= least)
 }
 
 /// A time in seconds with decimals, in microseconds; what is finer is cut.
@@ -175,8 +185,8 @@ pub fn micros(text: &str) -> Option<u64> {
     };
     let mut micros = seconds.checked_mul(1_000_000)?;
     let mut unit = 100_000_u64;
-    for digit in decimals.unwrap_or("").chars() {
-        micros = micros.checked_add(u64::from(digit.to_digit(10)?).saturating_mul(unit))?;
+    for byte in decimals.unwrap_or("").bytes() {
+        micros = micros.checked_add(u64::from(digit(byte, 10)?).saturating_mul(unit))?;
         unit /= 10;
     }
     Some(micros)
@@ -289,7 +299,7 @@ pub fn prefix(text: &str) -> Option<(IpAddr, Option<Result<u8, &str>>)> {
     let (address_text, length) = split(text, b'/');
     let address = address(address_text)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let parse = |text| number(text, 0..=most).and_then(|number| u8::try_from(number).ok()).ok_or(text);
+    let parse = |text| small(text, 0).filter(|length| *length <= most).ok_or(text);
     Some((address, length.map(parse)))
 }
 
@@ -320,8 +330,8 @@ pub(super) fn mac(text: &str, last: u8) -> Option<MacAddr> {
 /// One to `most` hexadecimal digits.
 fn hexadecimal(text: &str, most: usize) -> Option<u32> {
     let mut number = (1..=most).contains(&text.len()).then_some(0_u32)?;
-    for digit in text.chars() {
-        number = number.saturating_mul(16).saturating_add(digit.to_digit(16)?);
+    for byte in text.bytes() {
+        number = number.saturating_mul(16).saturating_add(digit(byte, 16)?);
     }
     Some(number)
 }

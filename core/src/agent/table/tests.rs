@@ -75,6 +75,7 @@ fn beside_the_model<S: Storage>(seed: u64) -> usize {
         let known = model.entries.iter().find(|(_, e)| e.interface == interface && e.vrid == vrid);
         let known = known.map(|(index, _)| *index);
         let [addresses, excluded, peers] = [0, 1, 3].map(|least| addresses(&mut random, least));
+        let peers = if cfg!(feature = "unicast") { peers } else { Vec::new() };
         let config = lists(&addresses, &excluded, &peers);
         match known {
             None => match table.insert(Router::new(interface, settings(vrid), false, false), &config) {

@@ -46,7 +46,7 @@ impl<'a> Draft<'a> {
         let (preempt, preempt_delay) = self.preemption(priority, strict, log);
         let vrid = self.vrid??;
         let interface = self.interface??;
-        self.check_unicast(family, strict, log);
+        let (check_peers, least_peer_hops) = self.peers_of(family, strict, globals, log);
         let virtual_mac = self.virtual_mac_of(vrid, strict, log);
         let interval = self.interval_of(version, log);
         #[cfg(feature = "both-versions")]
@@ -71,8 +71,8 @@ impl<'a> Draft<'a> {
             authentication: self.authentication_of(version == Version::V2 || self.speaks_both(family), strict, log),
             checksum: self.checksum.unwrap_or(globals.checksum),
             virtual_mac: virtual_mac.is_some(),
-            check_peers: self.check_peers || globals.check_peers,
-            least_peer_hops: self.peers.least_hops.unwrap_or(0),
+            check_peers,
+            least_peer_hops,
             source: self.source_of(family, log),
             group: self.group_of(family, globals, log),
             announcing: self.announcing_of(family, strict, globals, log),
@@ -271,7 +271,10 @@ impl<'a> Draft<'a> {
     }
 
     fn virtual_mac_of(&self, vrid: Vrid, strict: bool, log: &mut Log<'_, 'a>) -> Option<VirtualMac<'a>> {
-        let because = match (self.transmit_from_base, self.virtual_mac) {
+        // Only on Linux it has another link, and can have another address.
+        let is_link = cfg!(feature = "all-keywords");
+        let transmit_from_base = self.transmit_from_base.filter(|_| is_link);
+        let because = match (transmit_from_base, self.virtual_mac) {
             (Some(place), None) => Some((place, "there is no `use_vmac`")),
             (Some(place), Some(_)) if strict => Some((place, "strict mode sends from the virtual MAC address")),
             _ => None,
@@ -280,12 +283,21 @@ impl<'a> Draft<'a> {
             log.warning(place, Message::NoEffect { keyword: "vmac_xmit_base", because });
         }
         let (name, mac) = self.virtual_mac?;
+        // What goes to a peer is routed, so it leaves with the interface's own address.
+        #[cfg(feature = "unicast")]
+        let is_routed = self.peers.are_any();
+        #[cfg(not(feature = "unicast"))]
+        let is_routed = false;
         Some(VirtualMac {
             name,
-            mac: mac.and_then(|word| value::mac(word.text, vrid.get())),
-            // What goes to a peer is routed, so it leaves with the interface's own address.
-            transmit_from_base: self.peers.count > 0 || self.transmit_from_base.is_some() && because.is_none(),
+            mac: mac.filter(|_| is_link).and_then(|word| value::mac(word.text, vrid.get())),
+            transmit_from_base: is_routed || transmit_from_base.is_some() && because.is_none(),
         })
+    }
+
+    #[cfg(not(feature = "unicast"))]
+    fn peers_of(&self, _: Family, _: bool, _: &Globals<'a>, _: &mut Log<'_, 'a>) -> (bool, u8) {
+        (false, 0)
     }
 
     fn source_of(&self, family: Family, log: &mut Log<'_, 'a>) -> Option<IpAddr> {
@@ -296,21 +308,6 @@ impl<'a> Draft<'a> {
         let expected = "an address of the family of the virtual addresses";
         log.error(word.place, Message::WrongValue { keyword, value: word.text, expected });
         None
-    }
-
-    fn check_unicast(&self, family: Family, strict: bool, log: &mut Log<'_, 'a>) {
-        let Some(place) = self.unicast else { return };
-        if self.peers.count == 0 && !self.wants_peer {
-            let because = "it names no peer, so Advertisements go to the group";
-            log.warning(place, Message::NoEffect { keyword: "unicast_peer", because });
-        } else if strict {
-            log.error(place, Message::Text("strict mode knows no `unicast_peer`: Advertisements go to a group"));
-        }
-        let wrong = if family == Family::V4 { self.peers.first_v6 } else { self.peers.first_v4 };
-        if let Some(Word { text: value, place }) = wrong {
-            let expected = "addresses of the family of the virtual addresses";
-            log.error(place, Message::WrongValue { keyword: "unicast_peer", value, expected });
-        }
     }
 
     fn group_of(&self, family: Family, globals: &Globals<'a>, log: &mut Log<'_, 'a>) -> IpAddr {

@@ -50,11 +50,13 @@ pub(super) const FILE: &[Keyword] = &[
 ];
 
 pub(super) const GLOBAL: &[Keyword] = &[
+    #[cfg(feature = "all-keywords")]
     supported("router_id"),
     supported("vrrp_version"),
     supported("vrrp_strict"),
     supported("vrrp_startup_delay"),
     port("vrrp_delay_after_boot"),
+    #[cfg(feature = "all-keywords")]
     supported("default_interface"),
     supported("vrrp_mcast_group4"),
     supported("vrrp_mcast_group6"),
@@ -71,11 +73,13 @@ pub(super) const GLOBAL: &[Keyword] = &[
     ignored("vrrp_higher_prio_send_advert", FAREWELL),
     supported("vrrp_down_timer_adverts"),
     supported("vrrp_skip_check_adv_addr"),
+    #[cfg(feature = "all-keywords")]
     supported("vmac_prefix"),
     supported("v3_checksum_as_v2"),
     own("checksum"),
     own_port("no_lease"),
     not_yet("vrrp_garp_extra_if"),
+    #[cfg(feature = "unicast")]
     supported("vrrp_check_unicast_src"),
     port("vrrp_owner_ignore_adverts"),
     port("timer_expired_backup"),
@@ -212,6 +216,7 @@ pub(super) const INSTANCE: &[Keyword] = &[
     supported("virtual_ipaddress"),
     supported("virtual_ipaddress_excluded"),
     supported("use_vmac"),
+    #[cfg(feature = "all-keywords")]
     supported("vmac_xmit_base"),
     supported("accept"),
     supported("no_accept"),
@@ -239,10 +244,12 @@ pub(super) const INSTANCE: &[Keyword] = &[
     ignored("debug", LOGGED),
     not_yet("no_virtual_ipaddress"),
     port("auth_hmac"),
+    #[cfg(feature = "unicast")]
     supported("unicast_peer"),
     supported("unicast_src_ip"),
     ignored("unicast_ttl", "it is 255, as in a multicast one"),
     port("unicast_fault_no_peer"),
+    #[cfg(feature = "unicast")]
     supported("check_unicast_src"),
     ignored("old_unicast_checksum", "a checksum over the group's address is not sent to a peer"),
     not_yet("vrf"),
