@@ -15,7 +15,7 @@
 
 use core::num::NonZeroU16;
 
-use crate::agent::{AddError, Agent, Reason, RouterId};
+use crate::agent::{AddError, Agent, EventKind, Reason, RouterId};
 use crate::router::{Router, Standing};
 use crate::storage::{Storage, Table};
 use crate::time::Instant;
@@ -289,7 +289,7 @@ impl<S: Storage> Agent<S> {
         if census.of([Barred]) > 0 {
             if census.of([Starting, Listening, Following, Ready, Active]) > 0 {
                 let hands_over = mover.and_then(|index| self.routers.get(index)).is_some_and(Router::hands_over);
-                self.each(now, group, |standing, router| {
+                self.each(now, group, &mut |standing, router| {
                     let runs = !matches!(standing, Barred | Resting);
                     if runs { router.stop(now, Reason::Group, hands_over) } else { None }
                 });
@@ -303,41 +303,36 @@ impl<S: Storage> Agent<S> {
             }
         };
         if census.of([Resting]) > 0 && census.of([Starting]) > 0 {
-            self.each(now, group, start(self.start_at));
+            self.each(now, group, &mut start(self.start_at));
         }
         let census = self.groups.census(group);
         if census.of([Resting, Starting]) > 0 && census.of([Listening, Following, Ready, Active]) > 0 {
-            self.each(now, group, start(now));
+            self.each(now, group, &mut start(now));
         }
         let census = self.groups.census(group);
         if census.of([Following]) > 0 && census.of([Active]) > 0 {
             let first = self.groups.first(group).and_then(|first| self.groups.members.get(usize::from(first)));
             let by_first = mover == first.map(|member| usize::from(member.router));
-            self.each(now, group, |_, router| router.step_down(now, by_first));
+            self.each(now, group, &mut |_, router| router.step_down(now, by_first));
         } else if census.of([Ready]) > 0 && census.of([Resting, Starting, Listening, Following]) == 0 {
             if let Some(mover) = mover {
-                self.moved(now, mover, |router| router.take_over(now, None));
+                self.moved(now, mover, &mut |router| router.take_over(now, None));
             }
-            self.each(now, group, |_, router| router.take_over(now, Some(Reason::Group)));
+            self.each(now, group, &mut |_, router| router.take_over(now, Some(Reason::Group)));
         }
     }
 
-    /// Does something to each member of a group.
-    fn each(
-        &mut self,
-        now: Instant,
-        group: GroupId,
-        mut act: impl FnMut(Standing, &mut Router) -> Option<crate::agent::EventKind>,
-    ) {
+    /// Does something to each member of a group. Behind a pointer, as the next one: there is one of each in a firmware.
+    fn each(&mut self, now: Instant, group: GroupId, act: &mut dyn FnMut(Standing, &mut Router) -> Option<EventKind>) {
         let mut next = self.groups.first(group).unwrap_or(END);
         while let Some(member) = self.groups.members.get(usize::from(next)) {
             next = member.next;
             let (index, standing) = (usize::from(member.router), member.standing);
-            self.moved(now, index, |router| act(standing, router));
+            self.moved(now, index, &mut |router| act(standing, router));
         }
     }
 
-    fn moved(&mut self, now: Instant, index: usize, act: impl FnOnce(&mut Router) -> Option<crate::agent::EventKind>) {
+    fn moved(&mut self, now: Instant, index: usize, act: &mut dyn FnMut(&mut Router) -> Option<EventKind>) {
         let Some(router) = self.routers.get_mut(index) else { return };
         let event = act(router);
         let membership = router.membership;
