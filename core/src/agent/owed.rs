@@ -18,7 +18,7 @@ impl Debt {
     pub(crate) const ALL: [Self; 5] = [Self::Advertise, Self::Release, Self::Acquire, Self::Announce, Self::Retire];
 }
 
-/// The end of a list.
+/// The end of a list, which is a ring: it stands between the last and the first.
 const END: u16 = u16::MAX;
 
 #[derive(Clone, Copy)]
@@ -37,20 +37,18 @@ struct Debts {
     other_link: Link,
 }
 
-const NOTHING: Debts = {
-    let link = Link { previous: END, next: END };
-    Debts { advertises: false, other: None, advertise_link: link, other_link: link }
-};
+const ALONE: Link = Link { previous: END, next: END };
+
+const NOTHING: Debts = Debts { advertises: false, other: None, advertise_link: ALONE, other_link: ALONE };
 
 pub(crate) struct Owed<S: Storage> {
     debts: S::Routers<Debts>,
-    first: [u16; Debt::ALL.len()],
-    last: [u16; Debt::ALL.len()],
+    ends: [Link; Debt::ALL.len()],
 }
 
 impl<S: Storage> Owed<S> {
     pub(crate) fn new() -> Self {
-        Self { debts: Default::default(), first: [END; Debt::ALL.len()], last: [END; Debt::ALL.len()] }
+        Self { debts: Default::default(), ends: [ALONE; Debt::ALL.len()] }
     }
 
     /// Makes room for `count` Virtual Routers.
@@ -63,10 +61,7 @@ impl<S: Storage> Owed<S> {
 
     /// The Virtual Router that has owed this the longest.
     pub(crate) fn first(&self, debt: Debt) -> Option<usize> {
-        match self.first.get(debt as usize).copied() {
-            None | Some(END) => None,
-            Some(router) => Some(usize::from(router)),
-        }
+        self.ends.get(debt as usize).map(|end| end.next).filter(|first| *first != END).map(usize::from)
     }
 
     /// Enters what a Virtual Router owes now: an Advertisement, and one of the other kinds. What it has owed before
@@ -91,43 +86,35 @@ impl<S: Storage> Owed<S> {
         }
     }
 
+    /// The place of a Virtual Router, or of the end, in a list.
     fn link(&mut self, router: u16, debt: Debt) -> Option<&mut Link> {
-        let debts = self.debts.get_mut(usize::from(router))?;
-        Some(if debt == Debt::Advertise { &mut debts.advertise_link } else { &mut debts.other_link })
+        match self.debts.get_mut(usize::from(router)) {
+            Some(debts) if debt == Debt::Advertise => Some(&mut debts.advertise_link),
+            Some(debts) => Some(&mut debts.other_link),
+            None => self.ends.get_mut(debt as usize),
+        }
     }
 
     fn append(&mut self, router: u16, debt: Debt) {
-        let Some(last) = self.last.get_mut(debt as usize) else { return };
-        let before = core::mem::replace(last, router);
-        match self.link(before, debt) {
-            Some(link) => link.next = router,
-            None => {
-                if let Some(first) = self.first.get_mut(debt as usize) {
-                    *first = router;
-                }
-            }
-        }
+        let last = self.link(END, debt).map_or(END, |end| end.previous);
         if let Some(link) = self.link(router, debt) {
-            *link = Link { previous: before, next: END };
+            *link = Link { previous: last, next: END };
         }
+        self.join(router, END, debt);
+        self.join(last, router, debt);
     }
 
     fn strike(&mut self, debt: Debt, gone: Link) {
-        match self.link(gone.previous, debt) {
-            Some(link) => link.next = gone.next,
-            None => {
-                if let Some(first) = self.first.get_mut(debt as usize) {
-                    *first = gone.next;
-                }
-            }
+        self.join(gone.previous, gone.next, debt);
+    }
+
+    /// Makes two neighbours.
+    fn join(&mut self, previous: u16, next: u16, debt: Debt) {
+        if let Some(link) = self.link(previous, debt) {
+            link.next = next;
         }
-        match self.link(gone.next, debt) {
-            Some(link) => link.previous = gone.previous,
-            None => {
-                if let Some(last) = self.last.get_mut(debt as usize) {
-                    *last = gone.previous;
-                }
-            }
+        if let Some(link) = self.link(next, debt) {
+            link.previous = previous;
         }
     }
 }
