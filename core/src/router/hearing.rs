@@ -1,6 +1,7 @@
 //! What an Advertisement does to a Virtual Router (RFC 9568 sections 6.4.2 and 6.4.3), once it has passed
 //! every check.
 
+use core::cmp::Ordering;
 use core::net::IpAddr;
 
 use super::settings::ChecksumMode;
@@ -41,6 +42,17 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
+    /// Whether its sender has more right than we have, of this priority, or less (RFC 9568 section 6.4.3): by the
+    /// priority, and between equals by the address, which is of our family.
+    fn right(&self, priority: Priority, own: Priority) -> Ordering {
+        // By their octets, since the standard library has 200 bytes more of code for it.
+        priority.cmp(&own).then_with(|| match (self.source, self.own) {
+            (IpAddr::V4(source), Some(IpAddr::V4(own))) => source.to_bits().cmp(&own.to_bits()),
+            (IpAddr::V6(source), Some(IpAddr::V6(own))) => source.octets().cmp(&own.octets()),
+            _ => Ordering::Equal,
+        })
+    }
+
     /// Whether its sender takes another checksum form, and not this one. Of version 3's it says nothing in version 2.
     fn fits_only_other(&self, form: Form) -> bool {
         let other = matches!((self.fit, form), (Fit::Plain, Form::PseudoHeader) | (Fit::PseudoHeader, Form::Plain));
@@ -107,8 +119,7 @@ impl Router {
         };
         let own = self.effective_priority();
         if backup.lost_elsewhere || backup.crossed {
-            let lesser =
-                priority < own || (priority == own && heard.own.is_some_and(|own| number(heard.source) < number(own)));
+            let lesser = heard.right(priority, own).is_lt();
             if lesser && !backup.crossed {
                 backup.down_at = backup.down_at + self.settings.interval.duration();
             }
@@ -165,7 +176,7 @@ impl Router {
             return None;
         };
         bump(&mut self.counters.dual_active);
-        if priority > own || (priority == own && heard.own.is_some_and(|own| number(heard.source) > number(own))) {
+        if heard.right(priority, own).is_gt() {
             self.adopt(heard);
             let interval = if self.settings.version == Version::V3 { heard.interval } else { self.settings.interval };
             self.say(Speak::Farewell);
@@ -228,14 +239,6 @@ impl Active {
     /// When the answer that was held back goes out.
     pub(super) fn lower_answer_at(&self) -> Option<Instant> {
         self.answered.filter(|_| self.held_back).map(|answered| answered - ANSWER_RESERVE)
-    }
-}
-
-/// An address as the number by which equal priorities are decided (RFC 9568 section 6.4.3).
-const fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits() as u128,
-        IpAddr::V6(address) => address.to_bits(),
     }
 }
 
