@@ -39,6 +39,19 @@ fn rfc9568_6_1_active_down_interval() {
 }
 
 #[test]
+fn the_rest_of_a_time_is_what_a_division_leaves() {
+    let intervals = [Interval::from_centiseconds(1), Interval::from_centiseconds(4095), Interval::from_seconds(255)];
+    for interval in intervals.map(|interval| interval.unwrap().duration()) {
+        let length = interval.as_micros();
+        for micros in (0..64).flat_map(|bit| [1 << bit, u64::MAX >> bit, length << bit]) {
+            for micros in [micros.wrapping_sub(1), micros, micros.saturating_add(1)] {
+                assert_eq!(remainder(micros, interval).as_micros(), micros % length, "{micros} by {length}");
+            }
+        }
+    }
+}
+
+#[test]
 fn aligned_advertisements_come_an_interval_after_the_last_or_earlier() {
     let mut random = Random::new(1);
     for _ in 0..10_000 {
