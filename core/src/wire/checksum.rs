@@ -4,11 +4,9 @@
 
 use core::net::IpAddr;
 
-/// A ones' complement sum of 16-bit words in network order, not folded yet.
-///
-/// Room for 2^32 words of 32 bits: no packet can overflow it.
+/// A ones' complement sum of 16-bit words in network order, folded to 32 bits.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sum(u64);
+pub struct Sum(u32);
 
 impl Sum {
     /// The sum of no words.
@@ -23,37 +21,41 @@ impl Sum {
     #[must_use]
     pub fn plus(self, data: &[u8]) -> Self {
         // Words of 32 bits do as well: 2^16 is 1 in ones' complement arithmetic of 16 bits, and folding
-        // at the end brings the upper half down (RFC 1071 section 2 (C)).
+        // at the end brings the upper half down (RFC 1071 section 2 (C)). Room for 2^32 of them: no packet has as many.
         let (words, rest) = data.as_chunks::<4>();
-        let sum = words.iter().fold(self.0, |sum, word| sum.wrapping_add(u32::from_be_bytes(*word).into()));
+        let sum = words.iter().fold(0_u64, |sum, word| sum.wrapping_add(u32::from_be_bytes(*word).into()));
         let tail = match *rest {
             [] => 0,
             [a] => u32::from_be_bytes([a, 0, 0, 0]),
             [a, b] => u32::from_be_bytes([a, b, 0, 0]),
             [a, b, c, ..] => u32::from_be_bytes([a, b, c, 0]),
         };
-        Self(sum.wrapping_add(tail.into()))
+        let sum = sum.wrapping_add(tail.into());
+        self.add(sum as u32).add((sum >> 32) as u32)
+    }
+
+    /// What is carried out at the top comes in at the bottom.
+    const fn add(self, words: u32) -> Self {
+        let (sum, carried) = self.0.overflowing_add(words);
+        Self(sum.wrapping_add(carried as u32))
     }
 
     /// This sum and one more word.
     #[must_use]
     pub const fn plus_word(self, word: u16) -> Self {
-        Self(self.0.wrapping_add(word as u64))
+        self.add(word as u32)
     }
 
     /// This sum and another one.
     #[must_use]
     pub const fn plus_sum(self, other: Self) -> Self {
-        Self(self.0.wrapping_add(other.0))
+        self.add(other.0)
     }
 
     /// The sum in 16 bits. Zero only if every word was zero.
     pub const fn fold(self) -> u16 {
-        let sum = (self.0 & 0xffff_ffff).wrapping_add(self.0 >> 32);
-        let sum = (sum & 0xffff).wrapping_add((sum >> 16) & 0xffff).wrapping_add(sum >> 32);
-        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        let sum = (sum & 0xffff).wrapping_add(sum >> 16);
-        sum as u16
+        let sum = (self.0 & 0xffff).wrapping_add(self.0 >> 16);
+        sum.wrapping_add(sum >> 16) as u16
     }
 
     /// The checksum to send: the complement of the sum taken with the checksum field as zero.
@@ -111,8 +113,11 @@ mod tests {
 
     #[test]
     fn folding_carries_all_the_way() {
-        assert_eq!(Sum(u64::MAX).fold(), 0xffff);
-        assert_eq!(Sum(0xffff_0001_0000_ffff).fold(), 1);
+        assert_eq!(Sum(u32::MAX).fold(), 0xffff);
+        assert_eq!(Sum(0x0001_ffff).fold(), 1);
+        assert_eq!(Sum(u32::MAX).plus(&[0, 0, 0, 1]).fold(), 1);
+        assert_eq!(Sum(u32::MAX).plus_sum(Sum(u32::MAX)).fold(), 0xffff);
+        assert_eq!(Sum::of(&[0xff; 1 << 16]).plus_word(2).fold(), 2);
         assert_eq!(Sum(0x1_0000).fold(), 1);
         assert_eq!(Sum::ZERO.fold(), 0);
         assert!(!Sum::ZERO.is_valid());
