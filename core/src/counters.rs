@@ -22,7 +22,9 @@ macro_rules! counters {
 
             /// Every counter with its name, in a fixed order.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + Clone + use<> {
-                [$(($label, self.$field as u64),)*].into_iter()
+                // Two lists, of which one is no code.
+                const LABELS: &[&str] = &[$($label,)*];
+                LABELS.iter().copied().zip([$(self.$field,)*]).map(|(label, count)| (label, count as u64))
             }
         }
     };
