@@ -121,7 +121,7 @@ impl<F: NorFlash> Store<F> {
     pub fn read(&mut self, offset: usize, buffer: &mut [u8]) -> usize {
         let (Some(record), Ok(offset)) = (self.newest, u32::try_from(offset)) else { return 0 };
         let mut read = 0_usize;
-        let whole = pieces(&mut self.flash, &record, offset, |piece| {
+        let whole = pieces(&mut self.flash, &record, offset, &mut |piece| {
             let room = buffer.get_mut(read..).unwrap_or(&mut []);
             for (place, byte) in room.iter_mut().zip(piece) {
                 *place = *byte;
@@ -231,7 +231,7 @@ fn find<F: NorFlash>(flash: &mut F, slot: u32, size: u32) -> Option<Record> {
     let record = Record { slot, sequence, length };
     let mut digest = CRC.digest();
     digest.update(header.get(..SUM)?);
-    pieces(flash, &record, 0, |piece| {
+    pieces(flash, &record, 0, &mut |piece| {
         digest.update(piece);
         true
     })
@@ -244,7 +244,7 @@ fn pieces<F: NorFlash>(
     flash: &mut F,
     record: &Record,
     offset: u32,
-    mut take: impl FnMut(&[u8]) -> bool,
+    take: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<(), F::Error> {
     let mut at = offset;
     while at < record.length {

@@ -5,7 +5,7 @@
 use core::fmt::{self, Write};
 
 use embedded_storage::nor_flash::NorFlash;
-use steadfast_core::agent::RouterId;
+use steadfast_core::agent::{InterfaceId, RouterId};
 use steadfast_core::text::{
     CounterLine, Explanation, InterfaceRow, Line, MovedCounters, Printable, RouterRow, Tracked, widen,
 };
@@ -198,11 +198,9 @@ impl Screen {
                     Some(Tracked { name: host.tracker_name(tracker), weight, report })
                 };
                 let view = host.agent().view(*id)?;
-                let interface =
-                    (0..usize::MAX).map_while(|number| host.interface(number)).find(|(id, _)| *id == view.interface);
                 let explanation = Explanation {
                     name: host.router_name(*id),
-                    interface: interface.map_or("", |(_, name)| name),
+                    interface: interface_name(host, view.interface),
                     view,
                     now,
                     trackers: &trackers,
@@ -298,8 +296,12 @@ fn line(window: &mut Window<'_>, widths: &[u16], cells: &[steadfast_core::text::
 
 fn router_row<H: Host>(now: Instant, host: &H, id: RouterId) -> Option<RouterRow<'_>> {
     let view = host.agent().view(id)?;
-    let interface = (0..usize::MAX).map_while(|number| host.interface(number)).find(|(id, _)| *id == view.interface);
-    Some(RouterRow::new(host.router_name(id), interface.map_or("", |(_, name)| name), &view, now))
+    Some(RouterRow::new(host.router_name(id), interface_name(host, view.interface), &view, now))
+}
+
+fn interface_name<H: Host>(host: &H, interface: InterfaceId) -> &str {
+    let mut all = (0..usize::MAX).map_while(|number| host.interface(number));
+    all.find(|(id, _)| *id == interface).map_or("", |(_, name)| name)
 }
 
 fn interface_row<H: Host>(host: &H, number: usize) -> Option<InterfaceRow<'_>> {
