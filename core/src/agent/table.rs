@@ -269,17 +269,18 @@ impl<S: Storage> Routers<S> {
         self.get(index).map_or_else(Note::default, |router| router.note)
     }
 
-    #[cfg(not(feature = "unicast"))]
-    pub(crate) const fn peers(&self, _: usize) -> &[IpAddr] {
-        &[]
-    }
-
     /// The peers that Advertisements go to, instead of a group; none if they go to the group.
     #[cfg(feature = "unicast")]
     pub(crate) fn peers(&self, index: usize) -> &[IpAddr] {
         let note = self.note(index);
         let start = usize::from(note.start).saturating_add(usize::from(note.total));
         self.addresses.get(start..start.saturating_add(usize::from(note.peers))).unwrap_or(&[])
+    }
+
+    /// None: all go to the group.
+    #[cfg(not(feature = "unicast"))]
+    pub(crate) const fn peers(&self, _: usize) -> &[IpAddr] {
+        &[]
     }
 
     /// Gives a router other addresses and peers; whether its addresses are others than before.
