@@ -42,8 +42,8 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    /// Whether its sender has more right than we have, of this priority, or less (RFC 9568 section 6.4.3): by the
-    /// priority, and between equals by the address, which is of our family.
+    /// Whether its sender, of this `priority`, has more right than we have, of our `own`, or less (RFC 9568 section
+    /// 6.4.3): by the priority, and between equals by the address, which is of our family.
     fn right(&self, priority: Priority, own: Priority) -> Ordering {
         // By their octets, since the standard library has 200 bytes more of code for it.
         priority.cmp(&own).then_with(|| match (self.source, self.own) {

@@ -295,6 +295,7 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// There are none to be checked.
     #[cfg(not(feature = "unicast"))]
     fn peers_of(&self, _: Family, _: bool, _: &Globals<'a>, _: &mut Log<'_, 'a>) -> (bool, u8) {
         (false, 0)
