@@ -2,9 +2,10 @@
 //! where it serves an IPv6 address, in that address's solicited-node group (RFC 9568 section 6.4.3). Groups are
 //! said when the link comes up and when they change, once more a second later, and when a querier asks.
 
+use core::iter::once;
 use core::net::IpAddr;
 
-use steadfast_core::agent::{InterfaceId, Presence, RouterId};
+use steadfast_core::agent::{InterfaceId, RouterId};
 use steadfast_core::storage::Storage;
 use steadfast_core::time::{Duration, Instant};
 use steadfast_core::types::{Family, MacAddr};
@@ -209,7 +210,8 @@ impl<S: Storage, const I: usize> Node<S, I> {
         let mut reported = first;
         let mut refused = false;
         while let Some(group) = self.group(interface, family, usize::from(reported)) {
-            if !self.say(interface, group, message, older, hardware) {
+            let is_said = (0..usize::from(reported)).any(|n| self.group(interface, family, n) == Some(group));
+            if !is_said && !self.say(interface, group, message, older, hardware) {
                 refused = true;
                 break;
             }
@@ -226,16 +228,13 @@ impl<S: Storage, const I: usize> Node<S, I> {
         membership.due = (membership.rounds > 0).then(|| now + AGAIN);
     }
 
-    /// The `n`th group of an interface and family that is to be said; each is there once.
+    /// The `n`th group of an interface and family that is to be said; one may be there more than once.
     fn group(&self, interface: InterfaceId, family: Family, n: usize) -> Option<IpAddr> {
-        let all = || {
-            let present = || self.agent.present(interface);
-            let groups = present().map(|presence| presence.settings.group);
-            let served = present().filter(Presence::serves).flat_map(|presence| presence.addresses);
-            groups.chain(served.filter_map(solicited)).filter(move |group| Family::of(group) == family)
-        };
-        let new = |(at, group): &(usize, IpAddr)| !all().take(*at).any(|earlier| earlier == *group);
-        all().enumerate().filter(new).nth(n).map(|(_, group)| group)
+        let groups = self.agent.present(interface).flat_map(|presence| {
+            let served = if presence.serves() { presence.addresses } else { &[] };
+            once(presence.settings.group).chain(served.iter().filter_map(solicited))
+        });
+        groups.filter(|group| Family::of(group) == family).nth(n)
     }
 
     /// Says something of a group, if the interface has an address to say it from; false if the hardware had no
