@@ -23,7 +23,7 @@ const CLIENT: usize = 2;
 /// How often the client probes.
 const PERIOD: Duration = Duration::from_millis(1);
 
-/// Two routers of one engine and a client, with the addresses of the lower router watched.
+/// Two routers of one engine, Steadfast or keepalived, and a client, with the addresses of the lower router watched.
 #[derive(Debug)]
 pub struct Pair {
     daemons: [Option<Daemon>; 2],
@@ -99,10 +99,6 @@ impl Pair {
     #[track_caller]
     fn taken_over(&self, from: Stamp) -> Stamp {
         let patience = ms(self.spec.down_ms(PRIORITIES[LOW]) + 2000.0);
-        if self.engine == Engine::Frr {
-            // Its addresses are always on, on a link that is down.
-            return self.announced(from, patience);
-        }
         self.monitor.wait(self.spec.vip(), true, from, patience)
     }
 

@@ -28,7 +28,8 @@ pub(super) fn punctual(rounds: usize) -> Sheet {
         for _ in 0..rounds {
             for engine in engines() {
                 let heard = observe(engine, burning);
-                let [adverts] = &heard.routers[..] else { panic!("no Advertisement of {engine:?}") };
+                // Who is silent all the time has no figure.
+                let Some(adverts) = heard.routers.first().filter(|adverts| adverts.len() > 1) else { continue };
                 let bare = Lateness::on_beat(&heard.bare, INTERVAL).p999;
                 let router = Lateness::after_each_other(adverts, INTERVAL).p999;
                 late.of(engine, router);
