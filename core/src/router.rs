@@ -292,6 +292,11 @@ impl Router {
         }
     }
 
+    /// Whether it has resigned, and goes on only until its successor is heard.
+    pub(crate) fn has_resigned(&self) -> bool {
+        self.handover_until().is_some()
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.service != Service::Running
     }

@@ -72,6 +72,10 @@ pub struct Presence<'a> {
     pub wanted: bool,
     /// Whether its addresses are, or may be, on an interface.
     pub holds: bool,
+    /// Whether it has resigned, and serves only until its successor is heard. What it sends then may be on the wire
+    /// behind what the successor has moved the switches with, and from the virtual MAC address it would turn them back:
+    /// it leaves with that of the interface, unless it binds an address to the virtual one (ARP, Neighbour Discovery).
+    pub resigned: bool,
     /// All its addresses, the advertised ones first.
     pub addresses: &'a [IpAddr],
 }
@@ -136,6 +140,7 @@ impl<S: Storage> Agent<S> {
             settings: &router.settings,
             wanted: router.wanted(),
             holds: router.holds(),
+            resigned: router.has_resigned(),
             addresses: self.routers.addresses(index),
         })
     }

@@ -1,6 +1,6 @@
 //! Frames of the host's own stack on their way out. Where one speaks for a virtual address it leaves with the
 //! virtual MAC address, everywhere in it, or not at all: never with the station's (RFC 9568 sections 7.2, 8.1.2,
-//! 8.2.2).
+//! 8.2.2), but for packets of a router that has [resigned](steadfast_core::agent::Presence::resigned).
 
 use core::net::IpAddr;
 
@@ -33,8 +33,13 @@ impl<S: Storage, const I: usize> Node<S, I> {
     pub fn transmit<'f>(&self, interface: InterfaceId, buffer: &'f mut [u8], length: usize) -> Option<&'f [u8]> {
         let vlan = self.ports.get(interface.index())?.vlan;
         let frame = buffer.get_mut(..length)?;
-        if let Some(speaks_for) = speaks_for(frame).filter(|address| self.with_address(interface, *address).is_some()) {
-            rewrite(frame, self.serving(interface, speaks_for)?)?;
+        if let Some(presence) = speaks_for(frame).and_then(|address| self.with_address(interface, address)) {
+            if !presence.serves() {
+                return None;
+            }
+            if !presence.resigned || binds(frame) {
+                rewrite(frame, presence.virtual_mac())?;
+            }
         }
         let length = vlan::tag(buffer, length, vlan, false)?;
         buffer.get(..length)
@@ -65,6 +70,17 @@ fn speaks_for(frame: &[u8]) -> Option<IpAddr> {
             Some(target.unwrap_or(source).into())
         }
         _ => None,
+    }
+}
+
+/// Whether a frame says which MAC address belongs to an address.
+fn binds(frame: &[u8]) -> bool {
+    let kind = frame.get(ETHERNET_HEADER..).and_then(icmpv6_kind);
+    match word_at(frame, ETHERNET_HEADER.saturating_sub(2)) {
+        Some(ETHERTYPE_IPV6) => {
+            kind.is_some_and(|kind| (ROUTER_SOLICITATION..=NEIGHBOUR_ADVERTISEMENT).contains(&kind))
+        }
+        ethertype => ethertype == Some(ETHERTYPE_ARP),
     }
 }
 

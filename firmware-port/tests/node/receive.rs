@@ -315,7 +315,14 @@ fn rfc9568_6_4_3_it_serves_until_its_successor_has_been_heard() {
     assert!(bench.board.ours.contains(&(0, VIRTUAL_V4)));
     let traffic = |to, from, source, target| ipv4(to, from, source, target, 17, &[0x30, 0x39, 0, 7, 0, 8, 0, 0]);
     let (question, answer) = (traffic(VIRTUAL_V4, OTHER, OTHER_V4, OWN_V4), traffic(OTHER, STATION, VIP_V4, OTHER_V4));
-    assert!(bench.receive(&question).is_some() && bench.transmit(&answer).is_some());
+    assert!(bench.receive(&question).is_some());
+    // Not from the virtual MAC address: a frame that is late must not turn the switches back to here.
+    let sent = bench.transmit(&answer).unwrap();
+    assert_eq!((&sent[6..12], &sent[14..]), (&STATION.0[..], &answer[14..]));
+    // But who asks which that is hears of no other.
+    let asks = arp(MacAddr::BROADCAST, 1, STATION, VIP_V4, OTHER_V4);
+    let sent = bench.transmit(&asks).unwrap();
+    assert_eq!((&sent[6..12], &sent[22..28]), (&VIRTUAL_V4.0[..], &VIRTUAL_V4.0[..]));
     // From then on not a frame more, be it in a queue already: it would turn the switches back.
     bench.receive(&advertisement(Family::V4, Some(50)));
     assert_eq!((bench.receive(&question), bench.transmit(&answer)), (None, None));
